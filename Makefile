@@ -1,0 +1,87 @@
+# Heimdall: `make up` runs it, `make test` proves it, `make help` lists the rest.
+SHELL := /bin/bash
+PYTHON ?= python3
+PY := .venv/bin/python
+BIN := .venv/bin
+STAMPS := .stamps
+.DEFAULT_GOAL := help
+.PHONY: help install dev up test test-py test-front check bench gen gen-check fmt clean chromium services shots
+
+help: ## list the commands
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+
+install: $(STAMPS)/python $(STAMPS)/frontend ## set up .venv and build the page
+
+$(STAMPS)/python: requirements.lock pyproject.toml
+	@command -v $(PYTHON) >/dev/null || { echo "Python 3.11 or newer is needed: set PYTHON=/path/to/python3.11"; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed, this is $$($(PYTHON) --version). Set PYTHON=/path/to/python3.11"; exit 1; }
+	@mkdir -p $(STAMPS)
+	@test -x $(PY) || $(PYTHON) -m venv .venv
+	$(PY) -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	$(PY) -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	@touch $@
+
+$(STAMPS)/dev: requirements-dev.lock $(STAMPS)/python
+	$(PY) -m pip install --quiet --disable-pip-version-check -r requirements-dev.lock
+	@touch $@
+
+$(STAMPS)/npm: frontend/package-lock.json
+	@command -v npm >/dev/null || { echo "Node 20 or newer is needed to build the page (npm was not found)."; exit 1; }
+	@mkdir -p $(STAMPS)
+	cd frontend && npm ci --no-audit --no-fund --loglevel=error
+	@touch $@
+
+$(STAMPS)/frontend: $(STAMPS)/npm $(shell find frontend/src frontend/public frontend/index.html frontend/vite.config.ts -type f 2>/dev/null)
+	cd frontend && npm run --silent build
+	@touch $@
+
+dev: $(STAMPS)/dev $(STAMPS)/npm
+
+up: install ## start Heimdall at http://127.0.0.1:8001
+	@exec $(BIN)/heimdall up $(ARGS)
+
+test: dev $(STAMPS)/frontend services chromium ## install what is needed and run every test
+	@$(MAKE) --no-print-directory check
+	@$(MAKE) --no-print-directory test-front
+	@$(MAKE) --no-print-directory test-py
+
+test-py: $(STAMPS)/dev
+	$(PY) -m pytest $(ARGS)
+
+test-front: $(STAMPS)/npm
+	cd frontend && npm run --silent test
+
+check: dev ## format, lint, types, layers, generated files
+	$(BIN)/ruff format --check --quiet .
+	$(BIN)/ruff check --quiet .
+	$(BIN)/mypy --no-error-summary
+	$(BIN)/lint-imports --no-logo >/dev/null || $(BIN)/lint-imports
+	@$(MAKE) --no-print-directory gen-check
+	cd frontend && npm run --silent check
+
+gen: dev ## write openapi.json, the page's types and docs/reference
+	$(PY) -m heimdall.api.openapi > openapi.json
+	cd frontend && npm run --silent gen
+	$(PY) -m heimdall.cli.reference docs/reference
+
+gen-check: dev
+	@bash deploy/gen-check.sh
+
+fmt: dev ## format everything
+	$(BIN)/ruff check --fix --quiet . ; $(BIN)/ruff format --quiet .
+	cd frontend && npm run --silent fmt
+
+bench: dev ## measure; a table and JSON per figure
+	$(PY) bench/run_all.py $(ARGS)
+
+shots: dev $(STAMPS)/frontend ## take the pictures of docs/training-ui anew (needs chromium)
+	$(PY) deploy/shots.py
+
+services: ## PostgreSQL, RabbitMQ and Redis for the tests of the scaled parts (CI only)
+	@bash deploy/test-services.sh
+
+chromium:
+	@bash deploy/test-chromium.sh
+
+clean: ## remove what the commands above made (not your data)
+	rm -rf .venv $(STAMPS) frontend/node_modules frontend/dist

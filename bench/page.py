@@ -1,0 +1,190 @@
+"""The page's figures in a real browser: commit to changed DOM, first paint, weight of the first view, scrolling with 500 jobs.
+
+Run: ``.venv/bin/python -m bench.page [--epochs 60]``. Targets: p95 under 150 ms; first contentful paint under 1 s; JS under 350 kB gzip;
+p95 under 50 ms per frame. The built page must be there (``make install``); takes about a minute.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gzip
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from bench.reporting import print_table, summarize
+from bench.socket_latency import is_ready, make_job
+from heimdall.bootstrap import Container
+from heimdall.domain.jobs import Claim, TrainingJobConfig
+from tests.e2e.conftest import CHROMIUM_FLAGS
+from tests.instance import find_free_port, wait_until
+from tests.serving import make_container, make_report
+
+DIST = Path(__file__).parents[1] / "frontend" / "dist"
+NUM_JOBS = 500
+
+WATCH_CARD = """(id) => {
+  window.changes = {}
+  const card = document.querySelector(`[data-job-id="${id}"]`)
+  const look = () => {
+    const epoch = Number(card.textContent.match(/epoch (\\d+) of/)?.[1])
+    window.changes[epoch] ??= Date.now()
+  }
+  new MutationObserver(look).observe(card, {subtree: true, childList: true, characterData: true})
+}"""
+
+SCROLL = """async (steps) => {
+  const frames = []
+  let before = performance.now()
+  for (let step = 0; step < steps; step += 1) {
+    scrollBy(0, 60)
+    await new Promise(requestAnimationFrame)
+    const now = performance.now()
+    frames.push(now - before)
+    before = now
+  }
+  return frames.slice(5)
+}"""
+
+COUNT_FRAMES = """() => {
+  window.frames_ms = []
+  let before = performance.now()
+  const next = (now) => { window.frames_ms.push(now - before); before = now; requestAnimationFrame(next) }
+  requestAnimationFrame(next)
+}"""
+
+PAINT = """() => new Promise(resolve => new PerformanceObserver((list, observer) => {
+  const found = list.getEntriesByName('first-contentful-paint')[0]
+  if (found) { observer.disconnect(); resolve(found.startTime) }
+}).observe({type: 'paint', buffered: true}))"""
+
+
+def first_view_kb() -> float:
+    """Return the kB of gzip that the page's own document asks for before anything is clicked."""
+    page = (DIST / "index.html").read_text()
+    files = re.findall(r'(?:src|href)="/(assets/[^"]+\.js)"', page)
+    return sum(len(gzip.compress((DIST / file).read_bytes(), 9)) for file in files) / 1000
+
+
+def open_page(browser: Browser, url: str) -> Page:
+    page = browser.new_context(base_url=url, viewport={"width": 1440, "height": 900}).new_page()
+    page.goto("/training")
+    page.get_by_test_id("freshness").wait_for()
+    return page
+
+
+def measure_commits(browser: Browser, url: str, container: Container, num_epochs: int) -> list[float]:
+    """Return ms from the commit of an epoch to the card that shows it; both clocks are this machine's."""
+    job, claim = make_job(container)
+    page = open_page(browser, url)
+    page.locator(f'[data-job-id="{job}"]').wait_for()
+    page.evaluate(WATCH_CARD, job)
+    committed: dict[int, float] = {}
+
+    def commit() -> None:
+        for epoch in range(1, num_epochs + 1):
+            container.attempts.record_epoch(claim, make_report(claim, epoch, num_epochs))
+            committed[epoch] = time.time() * 1000
+            time.sleep(0.15)
+
+    worker = threading.Thread(target=commit)
+    worker.start()
+    page.locator(f'[data-job-id="{job}"]').get_by_text(f"epoch {num_epochs} of").wait_for(timeout=60_000)
+    worker.join()
+    shown: dict[str, float] = page.evaluate("() => window.changes")
+    page.context.close()
+    return [shown[str(epoch)] - at for epoch, at in committed.items() if str(epoch) in shown]
+
+
+def add_jobs(container: Container, num_running: int = 20) -> list[Claim]:
+    """Fill the list up to 500 jobs, most of them final, 20 running."""
+    for index in range(NUM_JOBS - num_running):
+        with container.store.read() as tx:
+            dataset = tx.datasets.find_all()[0]
+        job, _ = container.jobs.create(TrainingJobConfig(job_name=f"job {index}", dataset_id=dataset.id, epochs=10))
+        container.jobs.cancel(job.id)
+    return [make_job(container)[1] for _ in range(num_running)]
+
+
+def measure_scroll(browser: Browser, url: str, container: Container, claims: list[Claim]) -> tuple[list[float], list[float]]:
+    """Return ms per frame while scrolling through 500 jobs and while typing a search, with every running job reporting."""
+    page = open_page(browser, url)
+    page.get_by_test_id("job-card").first.wait_for()
+    is_done = threading.Event()
+
+    def report() -> None:
+        for epoch in range(1, 100_000):
+            for claim in claims:
+                container.attempts.record_epoch(claim, make_report(claim, epoch, 100_000))
+                if is_done.wait(0.02):
+                    return
+
+    worker = threading.Thread(target=report)
+    worker.start()
+    try:
+        scrolled = page.evaluate(SCROLL, 240)
+        page.evaluate("() => scrollTo(0, 0)")
+        page.evaluate(COUNT_FRAMES)
+        page.get_by_role("searchbox").press_sequentially("job 12 cancelled", delay=80)
+        typed = page.evaluate("() => window.frames_ms.slice(2)")
+    finally:
+        is_done.set()
+        worker.join()
+        page.context.close()
+    return scrolled, typed
+
+
+def measure_paint(browser: Browser, url: str, rounds: int = 7) -> list[float]:
+    """Return ms to the first contentful paint, an empty cache each time."""
+    values = []
+    for _ in range(rounds):
+        page = open_page(browser, url)
+        values.append(float(page.evaluate(PAINT)))
+        page.context.close()
+    return values
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--epochs", type=int, default=60)
+    options = parser.parse_args()
+    chromium = os.environ.get("CHROMIUM") or shutil.which("chromium")
+    if chromium is None or not (DIST / "index.html").is_file():
+        print("chromium and the built page (make install) are needed")
+        return 1
+    with tempfile.TemporaryDirectory() as folder:
+        container = make_container(Path(folder))
+        port = find_free_port()
+        url = f"http://127.0.0.1:{port}"
+        changes = {"HEIMDALL_DATA_DIR": folder, "HEIMDALL_PORT": str(port), "HEIMDALL_LOG_LEVEL": "error", "HEIMDALL_LEASE_S": "600"}
+        server = subprocess.Popen([sys.executable, "-m", "heimdall.api"], env={**os.environ, **changes})
+        try:
+            wait_until(lambda: is_ready(port), 30, lambda: "the server is not ready")
+            with sync_playwright() as playwright:
+                browser = playwright.chromium.launch(executable_path=chromium, args=CHROMIUM_FLAGS)
+                rows = {"commit to DOM, ms": summarize(measure_commits(browser, url, container, options.epochs))}
+                rows["first contentful paint, ms"] = summarize(measure_paint(browser, url))
+                rows["JS of the first view, kB gzip"] = summarize([first_view_kb()])
+                claims = add_jobs(container)
+                scrolled, typed = measure_scroll(browser, url, container, claims)
+                rows["500 jobs, scroll, ms/frame"] = summarize(scrolled)
+                rows["500 jobs, typing, ms/frame"] = summarize(typed)
+                browser.close()
+            print_table("the Training page", rows)
+        finally:
+            server.terminate()
+            server.wait(15)
+            container.close()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

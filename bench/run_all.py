@@ -1,0 +1,26 @@
+"""Run every benchmark of this folder that needs no data of the user, one after the other, and print their tables.
+
+Run: ``make bench`` (or ``.venv/bin/python bench/run_all.py [name ...]``). Results are printed, never asserted.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).parent
+SKIPPED = {"run_all", "reporting", "powder_folds", "powder_reference"}
+"""The POWDER scripts need the measured data; see docs/results.md for their command."""
+
+
+def main() -> int:
+    names = sys.argv[1:] or sorted(path.stem for path in HERE.glob("*.py") if path.stem not in SKIPPED)
+    failed = [name for name in names if subprocess.run([sys.executable, "-m", f"bench.{name}"], cwd=HERE.parent, check=False).returncode]
+    if failed:
+        print(f"could not be measured: {', '.join(failed)}")
+    return bool(failed)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

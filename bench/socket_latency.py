@@ -1,0 +1,195 @@
+"""From a worker's commit to a socket's client, and to very many of them, on the embedded default.
+
+Run: ``.venv/bin/python -m bench.socket_latency [--events 300] [--clients 1000]``. The server is its own process; commits and clients
+share the benchmark's process and clock. Targets: p95 under 30 ms for one client; 30 000 deliveries a second, p95 60 ms, for 1 000.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import base64
+import os
+import re
+import resource
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+import psutil
+
+from bench.reporting import print_table, summarize
+from heimdall.bootstrap import Container
+from tests.instance import find_free_port, wait_until
+from tests.serving import NOW, make_container, make_report
+
+_SEQ = re.compile(rb'"job_seq":(\d+)')
+
+
+@dataclass
+class Arrivals:
+    """When each event was committed and when each client had it."""
+
+    committed: dict[int, float] = field(default_factory=dict)
+    received: list[tuple[int, float]] = field(default_factory=list)
+    expected: int = 0
+    is_complete: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def note(self, seq: int) -> None:
+        """Take one arrival."""
+        self.received.append((seq, time.perf_counter()))
+        if len(self.received) >= self.expected:
+            self.is_complete.set()
+
+    def delays_ms(self) -> list[float]:
+        """Return the delay of every arrival."""
+        return [1000 * (at - self.committed[seq]) for seq, at in self.received]
+
+
+class Client(asyncio.Protocol):
+    """The least that a WebSocket client can be, so that a thousand of them measure the server and not themselves."""
+
+    def __init__(self, request: bytes, on_event: Callable[[int], None]) -> None:
+        self._request = request
+        self._on_event = on_event
+        self._buffer = b""
+        self.connected = asyncio.get_running_loop().create_future()
+        self.transport: asyncio.Transport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Ask for the upgrade."""
+        assert isinstance(transport, asyncio.Transport)
+        self.transport = transport
+        transport.write(self._request)
+
+    def data_received(self, data: bytes) -> None:
+        """Take frames out of what came."""
+        self._buffer += data
+        if b"\r\n\r\n" in self._buffer and self._buffer.startswith(b"HTTP/1.1 101"):
+            self._buffer = self._buffer.partition(b"\r\n\r\n")[2]
+        while len(self._buffer) >= 2 and not self._buffer.startswith(b"HTTP"):
+            length, start = self._buffer[1] & 127, 2
+            if length == 126:
+                length, start = int.from_bytes(self._buffer[2:4], "big"), 4
+            if len(self._buffer) < start + length:
+                return
+            payload, self._buffer = self._buffer[start : start + length], self._buffer[start + length :]
+            found = _SEQ.search(payload)
+            if found is not None:
+                self._on_event(int(found.group(1)))
+            elif b'"connected"' in payload and not self.connected.done():
+                self.connected.set_result(None)
+
+
+async def measure(container: Container, port: int, *, num_clients: int, num_events: int, gap_s: float) -> tuple[list[float], float]:
+    """Return the delay of every delivery in ms, and deliveries a second from the first commit to the last arrival."""
+    job, claim = make_job(container)
+    arrivals = Arrivals(expected=num_clients * num_events)
+    key = base64.b64encode(os.urandom(16)).decode()
+    request = (
+        f"GET /ws/training/{job}?since=2 HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        f"Sec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n\r\n"
+    ).encode()
+    loop = asyncio.get_running_loop()
+    clients = []
+    for start in range(0, num_clients, 100):
+        batch = [
+            (await loop.create_connection(lambda: Client(request, arrivals.note), "127.0.0.1", port))[1]
+            for _ in range(min(100, num_clients - start))
+        ]
+        await asyncio.gather(*(client.connected for client in batch))
+        clients += batch
+
+    def commit() -> None:
+        for epoch in range(1, num_events + 1):
+            report = make_report(claim, epoch, num_events)
+            container.attempts.record_epoch(claim, report)
+            arrivals.committed[epoch + 2] = time.perf_counter()
+            time.sleep(gap_s)
+
+    started_at = time.perf_counter()
+    worker = threading.Thread(target=commit)
+    worker.start()
+    await asyncio.wait_for(arrivals.is_complete.wait(), 120)
+    elapsed_s = max(at for _, at in arrivals.received) - started_at
+    worker.join()
+    for client in clients:
+        if client.transport is not None:
+            client.transport.close()
+    return arrivals.delays_ms(), len(arrivals.received) / elapsed_s
+
+
+def make_job(container: Container):
+    from heimdall.domain.base import new_id
+    from heimdall.domain.datasets import Dataset, DatasetKind, DatasetStatus
+    from heimdall.domain.jobs import TrainingJobConfig
+
+    dataset_id = new_id()
+    kinds = {"status": DatasetStatus.READY, "kind": DatasetKind.SYNTHETIC}
+    with container.store.write() as tx:
+        tx.datasets.add(Dataset(id=dataset_id, name=dataset_id, created_at=NOW, config_hash="0", content_hash=dataset_id, **kinds))
+    job, _ = container.jobs.create(TrainingJobConfig(job_name="bench", dataset_id=dataset_id, epochs=100_000))
+    claimed = container.attempts.claim(job.id, "bench")
+    assert claimed is not None
+    return job.id, claimed[1]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--events", type=int, default=300)
+    parser.add_argument("--clients", type=int, nargs="*", default=[100, 1000])
+    options = parser.parse_args()
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    with tempfile.TemporaryDirectory() as folder:
+        container = make_container(Path(folder))
+        port = find_free_port()
+        environment = {
+            **os.environ,
+            "HEIMDALL_DATA_DIR": folder,
+            "HEIMDALL_PORT": str(port),
+            "HEIMDALL_LOG_LEVEL": "error",
+            "HEIMDALL_LEASE_S": "600",
+        }
+        server = subprocess.Popen([sys.executable, "-m", "heimdall.api"], env=environment)
+        try:
+            wait_until(lambda: is_ready(port), 30, lambda: "the server is not ready")
+            rows = {}
+            delays, _ = asyncio.run(measure(container, port, num_clients=1, num_events=options.events, gap_s=0.02))
+            rows["1 client, 50 events/s"] = summarize(delays)
+            for num_clients in options.clients:
+                delays, _ = asyncio.run(measure(container, port, num_clients=num_clients, num_events=40, gap_s=0.1))
+                rows[f"{num_clients} clients, 10 events/s"] = summarize(delays)
+                before = busy_s(server.pid)
+                _, rate = asyncio.run(measure(container, port, num_clients=num_clients, num_events=100, gap_s=0.0))
+                rows[f"{num_clients} clients, deliveries/s"] = {"median": rate}
+                # What a busy neighbour does not change: the server's own time for one delivery, its connections' set-up included.
+                rows[f"{num_clients} clients, server us each"] = {"median": 1e6 * (busy_s(server.pid) - before) / (num_clients * 100)}
+            print_table("commit to socket, ms (embedded)", rows)
+        finally:
+            server.terminate()
+            server.wait(15)
+            container.close()
+
+
+def busy_s(pid: int) -> float:
+    """Return the s of processor that a process took so far."""
+    times = psutil.Process(pid).cpu_times()
+    return float(times.user + times.system)
+
+
+def is_ready(port: int) -> bool:
+    try:
+        return httpx.get(f"http://127.0.0.1:{port}/health/ready").status_code == 200
+    except httpx.TransportError:
+        return False
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,87 @@
+import { fireEvent, render, screen } from '@testing-library/react'
+import { describe, expect, it, vi } from 'vitest'
+import { TooltipProvider } from '@/components/ui/tooltip'
+import { ChartFrame } from './ChartFrame'
+import type { ChartModel } from './chart-types'
+
+const model: ChartModel = {
+  title: 'Loss',
+  series: [
+    { id: 'train', name: 'train', color: 'blue', points: [1, 2, 3].map((x) => ({ x, y: 1 / x })) },
+    { id: 'val', name: 'validation', color: 'red', dash: '6 3', points: [1, 2, 3].map((x) => ({ x, y: 2 / x })) },
+  ],
+  marks: [{ x: 2, kind: 'best', label: 'best epoch 2' }],
+  references: [{ y: 0.7, label: 'kNN 0.7' }],
+  xDomain: [1, 3],
+  isLogY: false,
+  isWholeX: true,
+  xLabel: 'epoch',
+  formatX: String,
+  formatY: (y) => y.toFixed(2),
+}
+
+function draw(changes: Partial<ChartModel> = {}, onZoom = vi.fn()) {
+  const view = render(
+    <TooltipProvider>
+      <ChartFrame
+        model={{ ...model, ...changes }}
+        zoom={null}
+        onZoom={onZoom}
+        csvLinks={[{ name: 'run', href: '/metrics.csv' }]}
+        empty="Nothing yet."
+        width={600}
+      />
+    </TooltipProvider>,
+  )
+  return { view, onZoom, curves: () => view.container.querySelectorAll('path.recharts-curve') }
+}
+
+describe('a chart', () => {
+  it('draws one line per series, dashed where it should be, with the values at the end', () => {
+    const { curves } = draw()
+    expect(curves()).toHaveLength(2)
+    expect(curves()[1]).toHaveAttribute('stroke-dasharray', '6 3')
+    expect(screen.getByRole('button', { name: /validation 0.67/ })).toBeInTheDocument()
+    expect(screen.getByText('kNN 0.7')).toBeInTheDocument()
+    expect(screen.getByText('◆')).toBeInTheDocument()
+  })
+
+  it('hides a series by a click, and leaves one alone by Alt', () => {
+    const { curves } = draw()
+    const button = () => screen.getByRole('button', { name: /^train/ })
+    fireEvent.click(button())
+    expect(curves()).toHaveLength(1)
+    fireEvent.click(button())
+    fireEvent.click(button(), { altKey: true })
+    expect(curves()).toHaveLength(1)
+    expect(button()).toHaveAttribute('aria-pressed', 'true')
+  })
+
+  it('is read and zoomed by keyboard', () => {
+    const { onZoom } = draw()
+    const cursor = screen.getByRole('slider', { name: /Loss/ })
+    fireEvent.keyDown(cursor, { key: 'Home' })
+    expect(cursor).toHaveAttribute('aria-valuetext', 'epoch 1: train 1.00, validation 2.00')
+    fireEvent.keyDown(cursor, { key: 'ArrowRight' })
+    expect(cursor).toHaveAttribute('aria-valuenow', '2')
+    fireEvent.keyDown(cursor, { key: '+' })
+    expect(onZoom).toHaveBeenCalledOnce()
+  })
+
+  it('shows the same points as a table', () => {
+    draw()
+    fireEvent.click(screen.getByRole('button', { name: 'Show as a table' }))
+    expect(screen.getAllByRole('row')).toHaveLength(4)
+    expect(screen.getByRole('columnheader', { name: 'validation' })).toBeInTheDocument()
+  })
+
+  it('says what it waits for', () => {
+    draw({ series: model.series.map((one) => ({ ...one, points: [] })) })
+    expect(screen.getByText('Nothing yet.')).toBeInTheDocument()
+  })
+
+  it('shows a single point', () => {
+    const { view } = draw({ series: [{ id: 'a', name: 'a', color: 'red', points: [{ x: 1, y: 1 }] }], xDomain: [0, 2] })
+    expect(view.container.querySelectorAll('.recharts-line-dot')).toHaveLength(1)
+  })
+})

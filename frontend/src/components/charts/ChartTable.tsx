@@ -1,0 +1,53 @@
+import { useMemo } from 'react'
+import type { ChartModel } from './chart-types'
+
+/** The drawn points as a table: for screen readers, and for reading off a value. */
+export function ChartTable({ model }: { model: ChartModel }) {
+  const series = model.series.filter((one) => !one.faint)
+  const rows = useMemo(() => {
+    const byX = new Map<number, Map<string, number>>()
+    for (const one of series)
+      for (const { x, y } of one.points) {
+        const row = byX.get(x) ?? new Map<string, number>()
+        row.set(one.id, y)
+        byX.set(x, row)
+      }
+    return [...byX].sort(([a], [b]) => b - a)
+  }, [series])
+  return (
+    // biome-ignore lint/a11y/noNoninteractiveTabindex: a scrolling region must be reachable by keyboard
+    <section className="h-full overflow-auto px-4" tabIndex={0} aria-label={`${model.title}, as a table`}>
+      <table className="w-full text-right text-sm">
+        <thead className="sticky top-0 bg-card">
+          <tr className="border-b">
+            <th scope="col" className="py-1.5 text-left font-medium">
+              {model.xLabel}
+            </th>
+            {series.map((one) => (
+              <th key={one.id} scope="col" className="py-1.5 pl-3 font-medium">
+                {one.name}
+              </th>
+            ))}
+          </tr>
+        </thead>
+        <tbody>
+          {rows.map(([x, values]) => (
+            <tr key={x} className="border-b border-border/60">
+              <th scope="row" className="py-1 text-left font-normal">
+                {model.formatX(x)}
+              </th>
+              {series.map((one) => {
+                const value = values.get(one.id)
+                return (
+                  <td key={one.id} className="py-1 pl-3">
+                    {value === undefined ? '' : model.formatY(value)}
+                  </td>
+                )
+              })}
+            </tr>
+          ))}
+        </tbody>
+      </table>
+    </section>
+  )
+}

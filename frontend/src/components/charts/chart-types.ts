@@ -1,0 +1,41 @@
+import type { Point } from '@/lib/series'
+
+export interface ChartSeries {
+  id: string
+  name: string
+  /** A CSS colour, normally a token. */
+  color: string
+  /** SVG dash pattern: validation is dashed, so that colour is never alone. */
+  dash?: string
+  points: readonly Point[]
+  /** The raw line behind a smoothed one. */
+  faint?: boolean
+}
+
+export interface ChartMark {
+  x: number
+  kind: 'pause' | 'resume' | 'crash' | 'best' | 'broken'
+  label: string
+}
+
+/** A level to stand beside: a baseline, a bound. */
+export interface ChartReference {
+  y: number
+  label: string
+}
+
+export interface ChartModel {
+  title: string
+  series: ChartSeries[]
+  marks: ChartMark[]
+  references: ChartReference[]
+  xDomain: [number, number]
+  isLogY: boolean
+  isWholeX: boolean
+  xLabel: string
+  formatX: (x: number) => string
+  formatY: (y: number) => string
+}
+
+/** The plot's place inside the chart; the hover layer and the SVG share these figures. */
+export const PLOT = { left: 58, right: 18, top: 14, bottom: 26 } as const

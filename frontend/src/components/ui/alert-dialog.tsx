@@ -1,0 +1,59 @@
+import { AlertDialog as AlertPrimitive } from 'radix-ui'
+import { type ReactNode, useState } from 'react'
+import { Button } from './button'
+
+interface ConfirmDialogProps {
+  open: boolean
+  onOpenChange: (open: boolean) => void
+  title: string
+  /** What will be lost and what is kept. */
+  children: ReactNode
+  /** A verb with its object: "Delete 3 jobs". */
+  action: string
+  keep?: string
+  isBlocked?: boolean
+  onConfirm: () => Promise<void> | void
+}
+
+/** Asks before something is lost. The focus starts on the safe choice; the dialog stays open while the request runs. */
+export function ConfirmDialog(props: ConfirmDialogProps) {
+  const { open, onOpenChange, title, children, action, keep = 'Keep', isBlocked = false, onConfirm } = props
+  const [isBusy, setBusy] = useState(false)
+  const confirm = async () => {
+    setBusy(true)
+    try {
+      await onConfirm()
+    } finally {
+      setBusy(false)
+    }
+  }
+  return (
+    <AlertPrimitive.Root open={open} onOpenChange={onOpenChange}>
+      <AlertPrimitive.Portal>
+        <AlertPrimitive.Overlay
+          data-slot="alert-dialog-overlay"
+          className="fixed inset-0 z-[60] animate-in bg-overlay"
+        />
+        <div className="pointer-events-none fixed inset-0 z-[61] flex items-end justify-center p-4 sm:items-center">
+          <AlertPrimitive.Content
+            data-slot="alert-dialog-content"
+            className="pointer-events-auto flex w-full max-w-md animate-in flex-col gap-3 rounded-card border bg-raised p-5 shadow-float outline-none"
+          >
+            <AlertPrimitive.Title className="text-lg font-semibold">{title}</AlertPrimitive.Title>
+            <AlertPrimitive.Description asChild>
+              <div className="flex flex-col gap-2 text-muted">{children}</div>
+            </AlertPrimitive.Description>
+            <div className="mt-1 flex flex-col-reverse gap-2 sm:flex-row sm:justify-end">
+              <AlertPrimitive.Cancel asChild>
+                <Button>{keep}</Button>
+              </AlertPrimitive.Cancel>
+              <Button variant="danger" disabled={isBusy || isBlocked} onClick={confirm}>
+                {isBusy ? 'Working…' : action}
+              </Button>
+            </div>
+          </AlertPrimitive.Content>
+        </div>
+      </AlertPrimitive.Portal>
+    </AlertPrimitive.Root>
+  )
+}

@@ -1,0 +1,27 @@
+import { useSyncExternalStore } from 'react'
+
+/** One clock for every relative time on the page, instead of a timer in each of them. */
+const listeners = new Set<() => void>()
+let now = Date.now()
+let timer: ReturnType<typeof setInterval> | undefined
+
+function subscribe(listener: () => void): () => void {
+  listeners.add(listener)
+  timer ??= setInterval(() => {
+    if (document.hidden) return
+    now = Date.now()
+    for (const tell of listeners) tell()
+  }, 1000)
+  return () => {
+    listeners.delete(listener)
+    if (listeners.size === 0) {
+      clearInterval(timer)
+      timer = undefined
+    }
+  }
+}
+
+/** Milliseconds since 1970, moving once per `stepS` seconds. */
+export function useNow(stepS = 1): number {
+  return useSyncExternalStore(subscribe, () => Math.floor(now / (stepS * 1000)) * stepS * 1000)
+}

@@ -1,0 +1,81 @@
+import type { Point } from './series'
+
+/** What a curve needs of a metric row; a value that was measured but is no number is null and named. */
+export interface CurveRow {
+  epoch: number
+  timestamp: string
+  non_finite?: Record<string, string>
+}
+
+export type XAxisKind = 'epoch' | 'time'
+
+export interface Broken {
+  x: number
+  kind: string
+}
+
+export interface Curve {
+  points: Point[]
+  /** Places where the value was measured and was no finite number. */
+  broken: Broken[]
+}
+
+/** Position of a row on the x axis: its epoch, or seconds since the run's first row began. */
+export function makeX(
+  kind: XAxisKind,
+  startedAt: string | null | undefined,
+  rows: readonly CurveRow[],
+): (row: CurveRow) => number {
+  if (kind === 'epoch') return (row) => row.epoch
+  const first = rows[0]
+  const start = Date.parse(startedAt ?? first?.timestamp ?? '')
+  return (row) => (Date.parse(row.timestamp) - start) / 1000
+}
+
+export function curveOf<R extends CurveRow>(
+  rows: readonly R[],
+  field: keyof R & string,
+  x: (row: CurveRow) => number,
+  scale = 1,
+): Curve {
+  const points: Point[] = []
+  const broken: Broken[] = []
+  for (const row of rows) {
+    const value = row[field] as number | null | undefined
+    const kind = row.non_finite?.[field]
+    if (typeof value === 'number') points.push({ x: x(row), y: value * scale })
+    else if (kind) broken.push({ x: x(row), kind })
+  }
+  return { points, broken }
+}
+
+/** The points a window shows, with one neighbour on each side so that the line reaches the edge. */
+export function clipToWindow(points: readonly Point[], window: readonly [number, number] | null): readonly Point[] {
+  if (!window) return points
+  let start = points.findIndex((point) => point.x >= window[0])
+  if (start < 0) start = points.length
+  let end = start
+  while (end < points.length && (points[end]?.x ?? 0) <= window[1]) end += 1
+  return points.slice(Math.max(0, start - 1), end + 1)
+}
+
+/** Epochs inside a window of the x axis, for asking the engine again. */
+export function epochsOfWindow(
+  rows: readonly CurveRow[],
+  window: readonly [number, number],
+  x: (row: CurveRow) => number,
+): [number, number] | null {
+  const inside = rows.filter((row) => x(row) >= window[0] && x(row) <= window[1])
+  const before = rows.findLast((row) => x(row) < window[0])
+  const after = rows.find((row) => x(row) > window[1])
+  const low = before?.epoch ?? inside[0]?.epoch
+  const high = after?.epoch ?? inside.at(-1)?.epoch
+  return low === undefined || high === undefined ? null : [low, high]
+}
+
+/** Epochs between the first and the last row that are not there. A thinned series says nothing about gaps. */
+export function countGaps(rows: readonly CurveRow[]): number {
+  const first = rows[0]
+  const last = rows.at(-1)
+  return first && last ? last.epoch - first.epoch + 1 - rows.length : 0
+}

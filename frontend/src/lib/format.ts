@@ -1,0 +1,110 @@
+/** Every number of the page goes through here: four significant digits, a unit, one form everywhere. */
+
+const NONE = '–'
+
+export function formatNumber(value: number | null | undefined, digits = 4): string {
+  if (value === null || value === undefined) return NONE
+  if (!Number.isFinite(value)) return Number.isNaN(value) ? 'NaN' : value > 0 ? '∞' : '−∞'
+  if (value === 0) return '0'
+  const size = Math.abs(value)
+  if (size >= 1e6 || size < 1e-3)
+    return value
+      .toExponential(digits - 1)
+      .replace(/\.?0+e/, 'e')
+      .replace('e+', 'e')
+  if (size >= 10_000) return Math.round(value).toLocaleString('en-US').replaceAll(',', '\u202f')
+  // Whole numbers are not rounded to fewer digits than they have: 1852 stays 1852.
+  return size >= 10 ** digits ? String(Math.round(value)) : String(Number(value.toPrecision(digits)))
+}
+
+export function formatCount(value: number | null | undefined): string {
+  if (value === null || value === undefined) return NONE
+  return value < 10_000 ? String(value) : value.toLocaleString('en-US').replaceAll(',', '\u202f')
+}
+
+export function formatMetres(value: number | null | undefined): string {
+  if (value === null || value === undefined) return NONE
+  return Math.abs(value) >= 10_000 ? `${formatNumber(value / 1000, 3)} km` : `${formatNumber(value, 3)} m`
+}
+
+export function formatPercent(share: number | null | undefined, digits = 1): string {
+  if (share === null || share === undefined) return NONE
+  return `${(share * 100).toFixed(digits)} %`
+}
+
+/** 62.4 -> "62 %": never 100 before it is done. */
+export function formatProgress(percent: number): string {
+  return `${Math.floor(percent)} %`
+}
+
+export function formatBytes(value: number | null | undefined): string {
+  if (value === null || value === undefined) return NONE
+  const units = ['B', 'kB', 'MB', 'GB', 'TB']
+  let size = value
+  let unit = 0
+  while (size >= 1000 && unit < units.length - 1) {
+    size /= 1000
+    unit += 1
+  }
+  return `${unit === 0 ? size : size.toPrecision(3)} ${units[unit]}`
+}
+
+/** 3840 s -> "1 h 04 m". */
+export function formatDuration(seconds: number | null | undefined): string {
+  if (seconds === null || seconds === undefined || !Number.isFinite(seconds)) return NONE
+  const total = Math.max(0, seconds)
+  if (total < 10) return `${Number(total.toPrecision(2))} s`
+  if (total < 59.5) return `${Math.round(total)} s`
+  const minutes = Math.round(total / 60)
+  if (total < 3570) return total < 600 ? `${Math.floor(total / 60)} m ${pad(total % 60)} s` : `${minutes} m`
+  const hours = Math.floor(minutes / 60)
+  if (hours < 48) return `${hours} h ${pad(minutes % 60)} m`
+  return `${Math.floor(hours / 24)} d ${hours % 24} h`
+}
+
+/** For an estimate: no false precision. */
+export function formatRoughly(seconds: number): string {
+  if (seconds < 10) return 'a few seconds'
+  if (seconds < 55) return `about ${Math.round(seconds / 10) * 10} s`
+  if (seconds < 3570) return `about ${Math.max(1, Math.round(seconds / 60))} min`
+  if (seconds < 36 * 3600) return `about ${Number((seconds / 3600).toFixed(1))} h`
+  return `about ${Math.round(seconds / 86_400)} days`
+}
+
+export function formatAgo(then: string | number, now: number): string {
+  const seconds = Math.max(0, (now - toMs(then)) / 1000)
+  if (seconds < 5) return 'just now'
+  if (seconds < 60) return `${Math.floor(seconds)} s ago`
+  if (seconds < 3600) return `${Math.floor(seconds / 60)} min ago`
+  if (seconds < 86_400) return `${Math.floor(seconds / 3600)} h ago`
+  if (seconds < 86_400 * 60) return plural(Math.floor(seconds / 86_400), 'day', 'days ago')
+  return new Date(then).toISOString().slice(0, 10)
+}
+
+export function formatClock(then: string | number): string {
+  return new Date(then).toLocaleTimeString('en-GB')
+}
+
+/** The exact instant, for a tooltip, with its zone named. */
+export function formatInstant(then: string | number): string {
+  return new Date(then).toLocaleString('en-GB', {
+    year: 'numeric',
+    month: 'short',
+    day: '2-digit',
+    hour: '2-digit',
+    minute: '2-digit',
+    second: '2-digit',
+    timeZoneName: 'short',
+  })
+}
+
+export function toMs(instant: string | number): number {
+  return typeof instant === 'number' ? instant : Date.parse(instant)
+}
+
+export function plural(count: number, one: string, many = `${one}s`): string {
+  if (many.endsWith(' ago')) return `${count} ${count === 1 ? `${one} ago` : many}`
+  return `${formatCount(count)} ${count === 1 ? one : many}`
+}
+
+const pad = (value: number): string => String(Math.floor(value)).padStart(2, '0')

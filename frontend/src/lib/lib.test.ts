@@ -1,0 +1,175 @@
+import { describe, expect, it } from 'vitest'
+import { makeJob, makeMetric } from '@/test/samples'
+import { countGaps, curveOf, epochsOfWindow, makeX } from './curves'
+import { formSchema } from './field-schema'
+import { formatDuration, formatMetres, formatNumber, formatProgress, formatRoughly } from './format'
+import { judgeFreshness } from './freshness'
+import { estimateRun, toCli, toCurl, toFormValues } from './job-form'
+import { searchJobs, sortJobs } from './job-query'
+import { JOB_LIMITS } from './limits'
+import { attemptStarts, mergeRows } from './metric-rows'
+import { logTicks, nearestIndex, type Point, paddedDomain, roundTicks, smooth, thin } from './series'
+import { settleEach } from './settle'
+
+describe('format', () => {
+  it.each([
+    [0, '0'],
+    [0.41237, '0.4124'],
+    [1852.4, '1852'],
+    [58373, '58\u202f373'],
+    [0.00002981, '2.981e-5'],
+    [Number.NaN, 'NaN'],
+    [null, '–'],
+  ])('number %s', (value, text) => expect(formatNumber(value)).toBe(text))
+  it('durations and estimates', () => {
+    expect([3.24, 42, 125, 3840, 200_000].map(formatDuration)).toEqual([
+      '3.2 s',
+      '42 s',
+      '2 m 05 s',
+      '1 h 04 m',
+      '2 d 7 h',
+    ])
+    expect([4, 43, 130, 5400].map(formatRoughly)).toEqual(['a few seconds', 'about 40 s', 'about 2 min', 'about 1.5 h'])
+  })
+  it('progress never claims 100 before it is done', () => expect(formatProgress(99.96)).toBe('99 %'))
+  it('metres turn into kilometres', () => expect([134.2, 20_722].map(formatMetres)).toEqual(['134 m', '20.7 km']))
+})
+
+describe('series', () => {
+  const points: Point[] = Array.from({ length: 100_000 }, (_, x) => ({ x, y: Math.sin(x / 50) }))
+
+  it('thinning keeps every extreme, both ends and the order, within the limit', () => {
+    const spiked = points.map((point) =>
+      point.x === 61_803 ? { ...point, y: 99 } : point.x === 777 ? { ...point, y: -99 } : point,
+    )
+    const kept = thin(spiked, 800)
+    expect(kept.length).toBeLessThanOrEqual(800)
+    expect(kept).toContainEqual({ x: 61_803, y: 99 })
+    expect(kept).toContainEqual({ x: 777, y: -99 })
+    expect(kept[0]).toEqual(spiked[0])
+    expect(kept.at(-1)).toEqual(spiked.at(-1))
+    expect(kept.every((point, index) => index === 0 || point.x > (kept[index - 1]?.x ?? 0))).toBe(true)
+  })
+  it('leaves a short series alone', () => expect(thin(points.slice(0, 10))).toHaveLength(10))
+  it('smoothing is debiased: a constant stays the constant', () => {
+    const flat = [1, 2, 3].map((x) => ({ x, y: 5 }))
+    for (const { y } of smooth(flat, 0.9)) expect(y).toBeCloseTo(5)
+    expect(smooth(flat, 0)).toEqual(flat)
+  })
+  it('finds the nearest', () => {
+    const x = (point: Point) => point.x
+    expect([-5, 3.4, 3.6, 1e9].map((target) => nearestIndex(points, target, x))).toEqual([0, 3, 4, 99_999])
+    expect(nearestIndex([], 1, x)).toBe(-1)
+  })
+  it('makes domains and ticks', () => {
+    expect(paddedDomain([], false)).toEqual([0, 1])
+    expect(paddedDomain([1, 1], false)[1]).toBeGreaterThan(1)
+    expect(paddedDomain([-1, 0, 10], true)[0]).toBeGreaterThan(0)
+    expect(roundTicks([1, 31], 6, true)).toEqual([5, 10, 15, 20, 25, 30])
+    expect(logTicks([0.0009, 0.011])).toEqual([0.001, 0.002, 0.005, 0.01])
+  })
+})
+
+describe('metric rows', () => {
+  const rows = (...epochs: number[]) => epochs.map((epoch) => makeMetric(epoch))
+  it('merge by epoch, whatever order they come in', () => {
+    expect(mergeRows(rows(1, 2, 5), rows(3, 4)).map((row) => row.epoch)).toEqual([1, 2, 3, 4, 5])
+    expect(mergeRows(rows(1), []).map((row) => row.epoch)).toEqual([1])
+  })
+  it('know their gaps and attempts', () => {
+    expect(countGaps(rows(1, 2, 5))).toBe(2)
+    expect(attemptStarts([makeMetric(1), makeMetric(2, { attempt: 2 })])).toEqual([{ epoch: 2, attempt: 2 }])
+  })
+  it('a value that is no number is a mark, never a point', () => {
+    const broken = makeMetric(2, { val_loss: null, non_finite: { val_loss: 'nan' } })
+    const missing = makeMetric(3, { val_loss: null, non_finite: {} })
+    const curve = curveOf([makeMetric(1, { val_loss: 4 }), broken, missing], 'val_loss', (row) => row.epoch)
+    expect(curve).toEqual({ points: [{ x: 1, y: 4 }], broken: [{ x: 2, kind: 'nan' }] })
+  })
+  it('a window of the axis is a range of epochs, with a neighbour on each side', () => {
+    const all = rows(1, 2, 3, 4, 5, 6)
+    expect(epochsOfWindow(all, [2.5, 4.5], makeX('epoch', null, all))).toEqual([2, 5])
+  })
+})
+
+describe('searching jobs', () => {
+  const jobs = [
+    makeJob({ id: 'a', name: 'cells', best_val_loss: 0.05 }),
+    makeJob({ id: 'b', name: 'Voice NLOS', best_val_loss: null }),
+  ]
+  const ids = (query: string) => searchJobs(jobs, query).map((job) => job.id)
+  it('takes words and comparisons', () => {
+    expect(ids('voice')).toEqual(['b'])
+    expect(ids('loss<0.1')).toEqual(['a'])
+    expect(ids('cells loss>0.1')).toEqual([])
+    expect(ids('nothing<3')).toEqual([])
+    expect(ids('  ')).toEqual(['a', 'b'])
+  })
+  it('sorts what is unknown last', () =>
+    expect(sortJobs([...jobs].reverse(), 'loss').map((job) => job.id)).toEqual(['a', 'b']))
+})
+
+describe('freshness', () => {
+  const base = { links: ['live'], heardAt: 1000, isListFailing: false, workersHeardAt: [99_000], now: 100_000 }
+  it('tells the worst news first', () => {
+    expect(judgeFreshness(base).text).toBe('Live')
+    expect(judgeFreshness({ ...base, workersHeardAt: [55_000] }).text).toBe('Worker silent 45 s')
+    expect(judgeFreshness({ ...base, links: ['live', 'reconnecting'], workersHeardAt: [0] }).text).toMatch(
+      /^Reconnecting, showing data to \d\d:\d\d:\d\d$/,
+    )
+    expect(judgeFreshness({ ...base, isListFailing: true, heardAt: null }).text).toBe('Reconnecting')
+    expect(judgeFreshness({ ...base, links: [] }).text).toBe('Up to date')
+    expect(judgeFreshness({ ...base, links: [] }).detail).not.toMatch(/Nothing is running/)
+    expect(judgeFreshness({ ...base, links: [], workersHeardAt: [] }).detail).toMatch(/Nothing is running/)
+  })
+})
+
+describe('the job form', () => {
+  const values = { ...toFormValues({}), job_name: 'x', dataset_id: 'd' }
+  const schema = formSchema(JOB_LIMITS)
+  it('starts from the engine’s defaults, which fit its own limits', () => {
+    const result = schema.safeParse(values)
+    expect(result.success && result.data).toMatchObject({
+      epochs: JOB_LIMITS.epochs.default,
+      learning_rate: JOB_LIMITS.learning_rate.default,
+    })
+    expect(result.success && result.data.accuracy_radius_m).toBeUndefined()
+  })
+  it.each([
+    ['epochs', '0'],
+    ['epochs', '1.5'],
+    ['epochs', ''],
+    ['learning_rate', '0'],
+    ['learning_rate', 'fast'],
+    ['validation_split', '0.6'],
+    ['job_name', ' '],
+    ['optimizer', 'other'],
+  ])('refuses %s = “%s”', (field, value) => expect(schema.safeParse({ ...values, [field]: value }).success).toBe(false))
+  it('estimates steps always, time only from runs that happened', () => {
+    const run = {
+      config: { model_architecture: 'deepsets-s', dataset_id: 'd', batch_size: 128 },
+      started_at: '2026-01-01T00:00:00Z',
+      completed_at: '2026-01-01T00:00:20Z',
+      current_epoch: 10,
+    }
+    expect(estimateRun({ ...values, epochs: '5' }, 1280, [run])).toEqual({
+      steps: 40,
+      stepsPerEpoch: 8,
+      duration_s: 10,
+    })
+    expect(estimateRun(values, 1280, [])?.duration_s).toBeNull()
+  })
+  it('copies only what was chosen, safely quoted', () => {
+    const config = { job_name: "it's", dataset_id: 'd', epochs: 7, batch_size: JOB_LIMITS.batch_size.default }
+    expect(toCli(config)).toBe(`heimdall train --name 'it'\\''s' --dataset d --epochs 7`)
+    expect(toCurl('http://h', config)).toContain(`-d '{"job_name":"it'\\''s","dataset_id":"d","epochs":7}'`)
+  })
+})
+
+it('settleEach reports what worked and what did not', async () => {
+  const outcome = await settleEach([1, 2, 3], async (item) => {
+    if (item === 2) throw new Error('no')
+  })
+  expect(outcome.done.sort()).toEqual([1, 3])
+  expect(outcome.failed).toMatchObject([{ item: 2, error: { message: 'no' } }])
+})

@@ -1,0 +1,168 @@
+import { render, screen, waitFor, within } from '@testing-library/react'
+import userEvent from '@testing-library/user-event'
+import { HttpResponse, http } from 'msw'
+import { StrictMode } from 'react'
+import { MemoryRouter } from 'react-router'
+import { beforeEach, describe, expect, it } from 'vitest'
+import { trainingSockets } from '@/api/training-sockets'
+import type { TrainingJob } from '@/api/types'
+import { TooltipProvider } from '@/components/ui/tooltip'
+import data from '@/gallery/fixtures.json'
+import { FakeSocket } from '@/test/FakeSocket'
+import { makeJob } from '@/test/samples'
+import { server } from '@/test/setup'
+import TrainingPage from '.'
+
+const API = '*/api/v1/training'
+const jobs = data.jobs as unknown as TrainingJob[]
+
+function serve(listed: TrainingJob[] = jobs) {
+  server.use(
+    http.get(`${API}/jobs`, () => HttpResponse.json({ jobs: listed, total: listed.length, next_cursor: null })),
+    http.get(`${API}/jobs/:id`, ({ params }) => HttpResponse.json(listed.find((job) => job.id === params.id) ?? {})),
+    http.get(`${API}/jobs/:id/metrics`, ({ params }) =>
+      HttpResponse.json((data.metrics as Record<string, object[]>)[String(params.id)] ?? []),
+    ),
+    http.get(`${API}/jobs/:id/events`, () => HttpResponse.json({ events: [], last_seq: 0 })),
+    http.get(`${API}/models`, () => HttpResponse.json({ models: data.models, total: data.models.length })),
+    http.get(`${API}/datasets`, () => HttpResponse.json({ datasets: data.datasets, total: data.datasets.length })),
+    http.get(`${API}/architectures`, () => HttpResponse.json({ architectures: data.architectures })),
+  )
+}
+
+function open(address = '/training') {
+  return render(
+    <StrictMode>
+      <MemoryRouter initialEntries={[address]}>
+        <TooltipProvider>
+          <TrainingPage />
+        </TooltipProvider>
+      </MemoryRouter>
+    </StrictMode>,
+  )
+}
+
+const cardOf = async (name: string) => {
+  const title = await screen.findByRole('button', { name, exact: true } as never)
+  return within(title.closest('[data-slot=card]') as HTMLElement)
+}
+
+beforeEach(() => {
+  trainingSockets.configure({ open: FakeSocket.open, schedule: (flush) => flush(), defer: (arrange) => arrange() })
+})
+
+describe('the jobs tab', () => {
+  it('shows every job with its status in words', async () => {
+    serve()
+    open()
+    expect(await screen.findAllByTestId('job-card')).toHaveLength(jobs.length)
+    for (const word of ['Running', 'Pending', 'Paused', 'Completed', 'Failed', 'Cancelled', 'Pausing…'])
+      expect(screen.getAllByText(word).length).toBeGreaterThan(0)
+  })
+
+  it('has different screens for nothing, filtered to nothing and failed', async () => {
+    serve([])
+    const empty = open()
+    expect(await screen.findByText('No training jobs yet')).toBeInTheDocument()
+    empty.unmount()
+    serve()
+    const filtered = open('/training?q=nothing-like-this')
+    expect(await screen.findByText('No job matches')).toBeInTheDocument()
+    filtered.unmount()
+  })
+
+  it('says why the list could not be loaded, and tries again', async () => {
+    serve()
+    server.use(
+      http.get(`${API}/jobs`, () =>
+        HttpResponse.json({ code: 'unavailable', detail: 'The database does not answer.' }, { status: 503 }),
+      ),
+    )
+    open()
+    expect(await screen.findByText('The database does not answer.')).toBeInTheDocument()
+    serve()
+    await userEvent.click(screen.getByRole('button', { name: 'Try again' }))
+    expect(await screen.findAllByTestId('job-card')).toHaveLength(jobs.length)
+  })
+
+  it('offers each status its own actions', async () => {
+    serve()
+    open()
+    const running = await cardOf('cells, deepsets-s')
+    expect(running.getByRole('button', { name: 'Pause' })).toBeEnabled()
+    expect(running.getByRole('button', { name: 'Cancel' })).toBeEnabled()
+    expect(running.queryByRole('button', { name: 'Resume' })).toBeNull()
+    const failed = await cardOf('first try')
+    expect(failed.getByText(/Loss became NaN/)).toBeInTheDocument()
+    expect(failed.getByRole('button', { name: 'Delete' })).toBeEnabled()
+  })
+
+  it('asks before it cancels, and names what stays', async () => {
+    serve()
+    let isAsked = false
+    server.use(
+      http.delete(`${API}/jobs/:id`, () => {
+        isAsked = true
+        return HttpResponse.json(makeJob({ version: 999, pending_action: 'cancel' }))
+      }),
+    )
+    open()
+    const card = await cardOf('cells, deepsets-s')
+    await userEvent.click(card.getByRole('button', { name: 'Cancel' }))
+    const dialog = within(screen.getByRole('alertdialog'))
+    expect(dialog.getByText(/checkpoint stay/)).toBeInTheDocument()
+    expect(dialog.getByRole('button', { name: 'Keep it' })).toHaveFocus()
+    expect(isAsked).toBe(false)
+    await userEvent.click(dialog.getByRole('button', { name: 'Cancel the job' }))
+    expect(await card.findByText('Cancelling…')).toBeInTheDocument()
+  })
+
+  it('keeps one socket for each job that may change', async () => {
+    serve()
+    open()
+    await screen.findAllByTestId('job-card')
+    await waitFor(() => expect(FakeSocket.live).toHaveLength(3))
+    expect(new Set(FakeSocket.live.map((socket) => socket.url)).size).toBe(3)
+  })
+})
+
+describe('the create dialog', () => {
+  it('sends what was chosen and shows a refusal at its field, staying open', async () => {
+    serve()
+    const bodies: unknown[] = []
+    server.use(
+      http.post(`${API}/jobs`, async ({ request }) => {
+        bodies.push(await request.json())
+        return HttpResponse.json(
+          { code: 'invalid_input', detail: 'cuda is not here.', field: 'batch_size' },
+          { status: 422 },
+        )
+      }),
+    )
+    open()
+    await userEvent.click(screen.getByRole('button', { name: 'New training job' }))
+    const epochs = await screen.findByLabelText('Epochs')
+    await waitFor(() => expect(screen.getByLabelText('Name')).toHaveValue('POWDER July, deepsets-s'))
+    await userEvent.clear(epochs)
+    await userEvent.type(epochs, '0')
+    await userEvent.click(screen.getByRole('button', { name: 'Start training' }))
+    expect(await screen.findByText('Allowed: 1 to 100000.')).toBeInTheDocument()
+    expect(bodies).toEqual([])
+    await userEvent.clear(epochs)
+    await userEvent.type(epochs, '7')
+    await userEvent.click(screen.getByRole('button', { name: 'Start training' }))
+    expect(await screen.findByText('cuda is not here.')).toBeInTheDocument()
+    expect(screen.getByLabelText('Batch size')).toBeInvalid()
+    expect(bodies).toMatchObject([{ epochs: 7, dataset_id: 'dataset-powder', model_architecture: 'deepsets-s' }])
+  })
+})
+
+describe('the models tab', () => {
+  it('lists the models with their verification', async () => {
+    serve()
+    open('/training?tab=models')
+    expect(await screen.findAllByTestId('model-card')).toHaveLength(data.models.length)
+    expect(screen.getAllByText(/Verified here: 5\/5/).length).toBeGreaterThan(0)
+    expect(screen.getByText('Not verified')).toBeInTheDocument()
+  })
+})

@@ -1,0 +1,68 @@
+import { useRef } from 'react'
+import type { TrainingJob } from '@/api/types'
+import { RelativeTime } from '@/components/feedback/RelativeTime'
+import { Progress } from '@/components/ui/progress'
+import { useNow } from '@/lib/clock'
+import { formatDuration, formatProgress, formatRoughly, toMs } from '@/lib/format'
+import { useTrainingStore } from '@/stores/trainingStore'
+
+const FILL = {
+  pending: 'bg-pending-fill',
+  running: 'bg-running-fill',
+  paused: 'bg-paused-fill',
+  completed: 'bg-completed-fill',
+  failed: 'bg-failed-fill',
+  cancelled: 'bg-cancelled-fill',
+}
+
+export function JobProgress({ job }: { job: TrainingJob }) {
+  const tick = useTrainingStore((state) => state.ticks.get(job.id))
+  const isTickNewer = job.status === 'running' && tick !== undefined && tick.progress_percent > job.progress_percent
+  const percent = useForwardOnly(isTickNewer ? tick.progress_percent : job.progress_percent, `${job.id}:${job.attempt}`)
+  const epochs = `epoch ${job.current_epoch} of ${job.total_epochs}`
+  return (
+    <div className="flex flex-col gap-1.5">
+      <div className="flex items-center gap-3">
+        <Progress
+          value={percent}
+          indicatorClassName={FILL[job.status]}
+          aria-label={`Progress of ${job.name}`}
+          aria-valuetext={`${formatProgress(percent)}, ${epochs}`}
+        />
+        <span className="w-12 shrink-0 text-right whitespace-nowrap font-semibold">{formatProgress(percent)}</span>
+      </div>
+      <p className="min-h-5 truncate text-sm text-muted">
+        {epochs}
+        {isTickNewer && `, step ${tick.batch} of ${tick.total_batches}`}
+        <Remaining job={job} estimate={tick?.estimated_completion ?? job.estimated_completion} />
+      </p>
+    </div>
+  )
+}
+
+/** A bar never runs backward within an attempt; a new attempt starts where its checkpoint is. */
+function useForwardOnly(value: number, key: string): number {
+  const highest = useRef({ key, value })
+  if (highest.current.key !== key || value > highest.current.value) highest.current = { key, value }
+  return highest.current.value
+}
+
+function Remaining({ job, estimate }: { job: TrainingJob; estimate: string | null }) {
+  const now = useNow(5)
+  if (job.status === 'running' && estimate) {
+    const left = (toMs(estimate) - now) / 1000
+    return left > 0 ? ` · ${formatRoughly(left)} left` : ' · finishing'
+  }
+  if (job.status === 'pending') return job.attempt > 0 ? ' · waiting for a worker to go on' : ' · waiting for a worker'
+  if (job.status === 'completed' && job.started_at && job.completed_at)
+    return ` · took ${formatDuration((toMs(job.completed_at) - toMs(job.started_at)) / 1000)}`
+  const since = job.status_changed_at ?? job.completed_at
+  if (since && job.status !== 'running')
+    return (
+      <>
+        {' · '}
+        {job.status} <RelativeTime at={since} />
+      </>
+    )
+  return null
+}

@@ -1,0 +1,76 @@
+import { Search } from 'lucide-react'
+import { useMemo } from 'react'
+import type { TrainingJob } from '@/api/types'
+import { STATUS_ORDER, statusWord } from '@/components/feedback/StatusBadge'
+import { Input } from '@/components/ui/input'
+import { Select, SelectContent, SelectItem, SelectTrigger, SelectValue } from '@/components/ui/select'
+import { JOB_SORTS, type JobSort, SEARCH_NUMBERS } from '@/lib/job-query'
+import type { SetView, ViewState } from '../../hooks/useViewState'
+
+interface JobsToolbarProps {
+  jobs: TrainingJob[]
+  view: ViewState
+  setView: SetView
+}
+
+const ALL = 'all'
+
+export function JobsToolbar({ jobs, view, setView }: JobsToolbarProps) {
+  const counts = useMemo(() => {
+    const byStatus = new Map<string, number>()
+    for (const job of jobs) byStatus.set(job.status, (byStatus.get(job.status) ?? 0) + 1)
+    return byStatus
+  }, [jobs])
+  const present = STATUS_ORDER.filter((status) => counts.has(status))
+  return (
+    <div className="mb-4 grid grid-cols-2 items-center gap-2 sm:flex sm:flex-wrap">
+      <div className="relative col-span-2 sm:w-72">
+        <Search
+          className="pointer-events-none absolute top-1/2 left-2.5 size-4 -translate-y-1/2 text-muted"
+          aria-hidden
+        />
+        <Input
+          type="search"
+          data-hotkey="/"
+          className="pl-8"
+          placeholder="Search, or loss<0.1"
+          aria-label="Search jobs"
+          title={`Words of name, architecture or data set; or a comparison of ${SEARCH_NUMBERS.join(', ')}, such as loss<0.1`}
+          value={view.q}
+          onChange={(event) => setView({ q: event.target.value }, { replace: true })}
+        />
+      </div>
+      <Select
+        value={view.status ?? ALL}
+        onValueChange={(value) => setView({ status: value === ALL ? null : (value as TrainingJob['status']) })}
+      >
+        <SelectTrigger aria-label="Filter by status" className="sm:w-40">
+          <SelectValue />
+        </SelectTrigger>
+        <SelectContent>
+          <SelectItem value={ALL}>All statuses</SelectItem>
+          {STATUS_ORDER.map((status) => (
+            <SelectItem key={status} value={status}>
+              {statusWord(status)} ({counts.get(status) ?? 0})
+            </SelectItem>
+          ))}
+        </SelectContent>
+      </Select>
+      <Select value={view.sort} onValueChange={(value) => setView({ sort: value as JobSort })}>
+        <SelectTrigger aria-label="Sort" className="sm:w-36">
+          <SelectValue />
+        </SelectTrigger>
+        <SelectContent>
+          {Object.entries(JOB_SORTS).map(([sort, label]) => (
+            <SelectItem key={sort} value={sort}>
+              {label}
+            </SelectItem>
+          ))}
+        </SelectContent>
+      </Select>
+      <p className="col-span-2 text-sm text-muted sm:ml-auto">
+        {present.map((status) => `${counts.get(status)} ${status}`).join(' · ')}
+      </p>
+    </div>
+  )
+}

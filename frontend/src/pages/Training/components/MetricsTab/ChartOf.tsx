@@ -1,0 +1,47 @@
+import { useMemo } from 'react'
+import { metricsCsvPath } from '@/api/training'
+import { ChartFrame } from '@/components/charts/ChartFrame'
+import type { ChartReference } from '@/components/charts/chart-types'
+import type { Zoom } from '@/components/charts/HoverLayer'
+import { buildChart, type ChartView, type FieldLook } from './chart-model'
+
+export interface MetricChartProps {
+  view: ChartView
+  onZoom: (zoom: Zoom) => void
+}
+
+interface ChartOfProps extends MetricChartProps {
+  title: string
+  fields: readonly FieldLook[]
+  scale?: number
+  isLogY?: boolean
+  references?: ChartReference[]
+  formatY?: (y: number) => string
+}
+
+/** Maps rows to a chart; the charts of the tab differ only in what they hand over. */
+export function ChartOf({ view, onZoom, title, fields, scale, isLogY, references, formatY }: ChartOfProps) {
+  const { model, note } = useMemo(
+    () =>
+      buildChart(view, {
+        title,
+        fields,
+        ...(scale === undefined ? {} : { scale }),
+        ...(isLogY === undefined ? {} : { isLogY }),
+        ...(references ? { references } : {}),
+        ...(formatY ? { formatY } : {}),
+      }),
+    [view, title, fields, scale, isLogY, references, formatY],
+  )
+  const hasRows = view.runs.some((run) => run.rows.length > 0)
+  return (
+    <ChartFrame
+      model={model}
+      note={note}
+      zoom={view.zoom}
+      onZoom={onZoom}
+      csvLinks={view.runs.map(({ job }) => ({ name: job.name, href: metricsCsvPath(job.id) }))}
+      empty={hasRows ? 'Not measured in this run.' : 'The first point comes with the end of the first epoch.'}
+    />
+  )
+}

@@ -1,0 +1,108 @@
+import { useMemo } from 'react'
+import type { Baseline } from '@/api/types'
+import type { Zoom } from '@/components/charts/HoverLayer'
+import { countGaps } from '@/lib/curves'
+import { formatCount, formatMetres, plural } from '@/lib/format'
+import { useTrainingStore } from '@/stores/trainingStore'
+import { useCatalogueStore } from '../../hooks/useCatalogue'
+import type { TrainingJob } from '../../types'
+import { AccuracyChart } from './AccuracyChart'
+import type { ChartView } from './chart-model'
+import { CoverageChart, ErrorChart, GradientChart, ThroughputChart } from './FieldCharts'
+import { LearningRateChart } from './LearningRateChart'
+import { LossChart } from './LossChart'
+import { RunPanel } from './RunPanel'
+import { ZoomStrip } from './ZoomStrip'
+
+interface ChartsProps {
+  whole: ChartView
+  shown: ChartView
+  onZoom: (zoom: Zoom) => void
+}
+
+export function Charts({ whole, shown, onZoom }: ChartsProps) {
+  const first = whole.runs[0]
+  const baselines = useBaselines(first?.job)
+  const radius = useRadius(first?.job)
+  const references = useMemo(
+    () =>
+      baselines.flatMap((one) =>
+        one.error_median_m === null
+          ? []
+          : [{ y: one.error_median_m, label: `${one.name} ${formatMetres(one.error_median_m)}` }],
+      ),
+    [baselines],
+  )
+  const chart = { view: shown, onZoom }
+  const zoom = shown.zoom
+  const newest = whole.xDomain[1]
+  const numNewer = zoom
+    ? (first?.rows.filter((row) => whole.xKind === 'epoch' && row.epoch > zoom[1] && newest > zoom[1]).length ?? 0)
+    : 0
+  return (
+    <div className="grid items-start gap-4 xl:grid-cols-[minmax(0,1fr)_20rem]">
+      <div className="flex min-w-0 flex-col gap-4">
+        <ZoomStrip view={whole} zoom={zoom} onZoom={onZoom} numNewer={numNewer}>
+          <PointCount view={whole} />
+        </ZoomStrip>
+        <LossChart {...chart} />
+        <AccuracyChart {...chart} radius_m={radius} />
+        <LearningRateChart {...chart} />
+        <ErrorChart {...chart} references={references} />
+        <div className="grid gap-4 lg:grid-cols-2">
+          <CoverageChart {...chart} />
+          <GradientChart {...chart} />
+          <ThroughputChart {...chart} />
+        </div>
+      </div>
+      <div className="flex flex-col gap-4 xl:sticky xl:top-14 max-xl:grid max-xl:items-start max-xl:md:grid-cols-2">
+        {whole.runs.map((run, index) => (
+          <RunPanel
+            key={run.job.id}
+            run={run}
+            baselines={index === 0 ? baselines : []}
+            isCompared={whole.runs.length > 1}
+          />
+        ))}
+      </div>
+    </div>
+  )
+}
+
+/** How much is drawn, and whether anything is missing. A thinned run keeps its extremes; the CSV has every epoch. */
+function PointCount({ view }: { view: ChartView }) {
+  const parts = view.runs.map(({ job, rows }) => {
+    const missing = countGaps(rows)
+    const last = rows.at(-1)?.epoch ?? 0
+    if (missing === 0) return `${plural(rows.length, 'point')}, 0 gaps`
+    const isThinned = rows.length >= 100
+    return isThinned
+      ? `${formatCount(rows.length)} of ${formatCount(last)} epochs drawn, every extreme kept`
+      : `${plural(rows.length, 'point')}, ${plural(missing, 'gap')} in ${job.name}`
+  })
+  return (
+    <p className="text-sm text-muted" data-testid="point-count">
+      {[...new Set(parts)].join(' · ')}
+    </p>
+  )
+}
+
+/** Measured with the run's own model; before it exists, with a model of the same data set and the same split. */
+function useBaselines(job: TrainingJob | undefined): readonly Baseline[] {
+  const models = useTrainingStore((state) => state.models)
+  const jobs = useTrainingStore((state) => state.jobs)
+  return useMemo(() => {
+    if (!job) return []
+    const own = models.find((model) => model.id === job.model_id)
+    if (own) return own.baselines
+    const splitOf = (one: TrainingJob) =>
+      [one.dataset_id, one.config.validation_split, one.config.validation_fold].join()
+    const alike = models.find((model) => jobs.some((one) => one.model_id === model.id && splitOf(one) === splitOf(job)))
+    return alike?.baselines ?? []
+  }, [job, jobs, models])
+}
+
+function useRadius(job: TrainingJob | undefined): number | null {
+  const own = useCatalogueStore((state) => state.datasets.find((one) => one.id === job?.dataset_id)?.accuracy_radius_m)
+  return job?.config.accuracy_radius_m ?? own ?? null
+}

@@ -1,0 +1,157 @@
+import { ChartLine, ChartNoAxesColumn } from 'lucide-react'
+import { useCallback, useMemo, useState } from 'react'
+import { useShallow } from 'zustand/react/shallow'
+import type { Zoom } from '@/components/charts/HoverLayer'
+import { HoverContext, HoverLine } from '@/components/charts/hover'
+import { EmptyState, FailedState, SlowNote } from '@/components/feedback/ScreenStates'
+import { Skeleton } from '@/components/ui/skeleton'
+import { epochsOfWindow, makeX } from '@/lib/curves'
+import { useTrainingStore } from '@/stores/trainingStore'
+import { useRunMarks } from '../../hooks/useRunMarks'
+import { useTrainingMetrics, useZoomedRows } from '../../hooks/useTrainingMetrics'
+import type { SetView, ViewState } from '../../hooks/useViewState'
+import type { TrainingJob, TrainingMetric } from '../../types'
+import { Charts } from './Charts'
+import { type ChartView, fullDomain, RUN_COLORS, type RunView } from './chart-model'
+import { MetricsToolbar } from './MetricsToolbar'
+
+interface MetricsTabProps {
+  view: ViewState
+  setView: SetView
+}
+
+const NO_ROWS: TrainingMetric[] = []
+
+export default function MetricsTab({ view, setView }: MetricsTabProps) {
+  const jobs = useTrainingStore((state) => state.jobs)
+  const isLoaded = useTrainingStore((state) => state.jobsState !== 'idle' && state.jobsState !== 'loading')
+  const chosen = view.runs.filter((id) => jobs.some((job) => job.id === id))
+  const isMissing = isLoaded && view.runs.length > 0 && chosen.length === 0
+  if (!isLoaded) return <MetricsSkeleton />
+  return (
+    <div className="flex flex-col gap-3">
+      <MetricsToolbar jobs={jobs} runIds={chosen} view={view} setView={setView} />
+      {chosen.map((id) => (
+        <RunFeed key={id} jobId={id} />
+      ))}
+      {chosen.length > 0 ? (
+        <Runs runIds={chosen} jobs={jobs} view={view} setView={setView} />
+      ) : (
+        <EmptyState icon={<ChartLine />} title={isMissing ? 'This job is not here' : 'No job selected'}>
+          {isMissing
+            ? 'The job of this address was deleted or belongs to another installation. Choose another one above.'
+            : jobs.length === 0
+              ? 'There is no job yet. Create one in the Jobs tab; its curves appear here from the first epoch on.'
+              : 'Choose a training job above to see its curves.'}
+        </EmptyState>
+      )}
+    </div>
+  )
+}
+
+/** Keeps one run's rows fresh; draws nothing. */
+function RunFeed({ jobId }: { jobId: string }) {
+  useTrainingMetrics(jobId)
+  return null
+}
+
+interface RunsProps extends MetricsTabProps {
+  runIds: string[]
+  jobs: TrainingJob[]
+}
+
+function Runs({ runIds, jobs, view, setView }: RunsProps) {
+  const rowsOf = useTrainingStore(useShallow((state) => runIds.map((id) => state.metrics.get(id) ?? NO_ROWS)))
+  const firstInfo = useTrainingStore((state) => state.metricsInfo.get(runIds[0] ?? ''))
+  const fetchMetrics = useTrainingStore((state) => state.fetchMetrics)
+  const [hover] = useState(() => new HoverLine())
+  const key = runIds.join()
+  const runs = useMemo<RunView[]>(() => {
+    return key.split(',').flatMap((id, index) => {
+      const job = jobs.find((one) => one.id === id)
+      return job ? [{ job, rows: rowsOf[index] ?? NO_ROWS, color: RUN_COLORS[index] ?? 'var(--chart-gray)' }] : []
+    })
+  }, [key, jobs, rowsOf])
+  const onZoom = useCallback((zoom: Zoom) => setView({ zoom: zoom && roundWindow(zoom) }, { replace: true }), [setView])
+  const { whole, shown } = useChartViews(runs, view)
+
+  const numRows = rowsOf.reduce((sum, rows) => sum + rows.length, 0)
+  if (numRows === 0 && firstInfo?.state === 'failed')
+    return (
+      <FailedState
+        title="The metrics could not be loaded"
+        message={firstInfo.error?.message ?? 'The server gave no reason.'}
+        onRetry={() => runIds[0] && void fetchMetrics(runIds[0])}
+      />
+    )
+  if (numRows === 0 && firstInfo?.state !== 'ready') return <MetricsSkeleton />
+  if (numRows === 0)
+    return (
+      <EmptyState icon={<ChartNoAxesColumn />} title="No metrics yet">
+        {describeWait(runs[0]?.job)}
+      </EmptyState>
+    )
+  return (
+    <HoverContext value={hover}>
+      <Charts whole={whole} shown={shown} onZoom={onZoom} />
+    </HoverContext>
+  )
+}
+
+/** The same runs twice: whole, for the strip; and as the window shows them, at the window's own resolution. */
+function useChartViews(runs: RunView[], view: ViewState): { whole: ChartView; shown: ChartView } {
+  const { x: xKind, zoom, smooth, log } = view
+  const windows = useMemo(
+    () => runs.map(({ job, rows }) => (zoom ? epochsOfWindow(rows, zoom, makeX(xKind, job.started_at, rows)) : null)),
+    [runs, zoom, xKind],
+  )
+  const sources = useMemo(() => runs.map(({ job, rows }) => ({ id: job.id, rows })), [runs])
+  const zoomed = useZoomedRows(sources, windows)
+  const first = runs[0]
+  const toX = useMemo(() => makeX(xKind, first?.job.started_at, first?.rows ?? NO_ROWS), [xKind, first])
+  const marks = useRunMarks(runs.length === 1 ? first?.job : undefined, first?.rows ?? NO_ROWS, xKind, toX)
+  const whole = useMemo<ChartView>(
+    () => ({ runs, xKind, xDomain: fullDomain(runs, xKind), zoom, smoothing: smooth, isLogY: log, marks }),
+    [runs, xKind, zoom, smooth, log, marks],
+  )
+  const shown = useMemo<ChartView>(
+    () => ({
+      ...whole,
+      runs: whole.runs.map((run, index) => ({ ...run, rows: zoomed[index] ?? run.rows })),
+      xDomain: zoom ?? whole.xDomain,
+    }),
+    [whole, zoomed, zoom],
+  )
+  return { whole, shown }
+}
+
+const roundWindow = ([low, high]: [number, number]): [number, number] => [
+  Number(low.toPrecision(6)),
+  Number(high.toPrecision(6)),
+]
+
+function describeWait(job: TrainingJob | undefined): string {
+  if (job?.status === 'pending')
+    return 'The job waits for a worker. Its first point comes with the end of its first epoch.'
+  if (job?.status === 'running') return 'The first epoch is under way. Its point appears here when it ends.'
+  if (job?.status === 'paused')
+    return 'The job was paused before its first epoch ended. Resume it to get the first point.'
+  return 'This job ended before its first epoch did, so there is nothing to draw.'
+}
+
+function MetricsSkeleton() {
+  return (
+    <div aria-busy className="flex flex-col gap-4">
+      <Skeleton className="h-9 w-80 max-w-full max-sm:h-11" />
+      <div className="grid gap-4 xl:grid-cols-[minmax(0,1fr)_20rem]">
+        <div className="flex flex-col gap-4">
+          {['a', 'b', 'c'].map((key) => (
+            <Skeleton key={key} className="h-76 rounded-card" />
+          ))}
+        </div>
+        <Skeleton className="h-80 rounded-card max-xl:hidden" />
+      </div>
+      <SlowNote what="the metrics" />
+    </div>
+  )
+}

@@ -1,0 +1,88 @@
+import type { Baseline } from '@/api/types'
+import { Facts } from '@/components/feedback/Facts'
+import { StatusBadge } from '@/components/feedback/StatusBadge'
+import { Button } from '@/components/ui/button'
+import { Card } from '@/components/ui/card'
+import { formatDuration, formatMetres, formatNumber } from '@/lib/format'
+import { useJobActions } from '../../hooks/useJobActions'
+import type { RunView } from './chart-model'
+
+interface RunPanelProps {
+  run: RunView
+  baselines: readonly Baseline[]
+  isCompared: boolean
+}
+
+/** One run in words and figures, beside its curves. */
+export function RunPanel({ run, baselines, isCompared }: RunPanelProps) {
+  const { showPanel } = useJobActions()
+  const { job, rows } = run
+  const last = rows.at(-1)
+  const trained = rows.reduce((sum, row) => sum + (row.epoch_duration_seconds ?? 0), 0)
+  const isWhole = last !== undefined && rows.length === last.epoch
+  return (
+    <Card className="flex flex-col gap-3 p-4" data-testid="run-panel">
+      <div className="flex items-start gap-2">
+        {isCompared && (
+          <span className="mt-1.5 size-3 shrink-0 rounded-full" style={{ background: run.color }} aria-hidden />
+        )}
+        <h2 className="mr-auto min-w-0 font-semibold">{job.name}</h2>
+        <StatusBadge status={job.status} pending_action={job.pending_action} />
+      </div>
+      <Story run={run} baselines={baselines} />
+      <Facts
+        items={[
+          last?.val_error_median_m != null && ['Error now', `${formatMetres(last.val_error_median_m)} median`],
+          last?.val_coverage_68 != null && [
+            'Coverage',
+            `${formatNumber(last.val_coverage_68 * 100, 3)} % (68 % is honest)`,
+          ],
+          ...baselines.map(
+            (one) =>
+              [
+                one.name,
+                one.error_median_m === null ? (one.reason ?? 'not run') : formatMetres(one.error_median_m),
+              ] as const,
+          ),
+          last?.samples_per_second != null && ['Speed', `${formatNumber(last.samples_per_second)} examples/s`],
+          isWhole && trained > 0 && ['Time in epochs', formatDuration(trained)],
+          ['Epochs', `${job.current_epoch} of ${job.total_epochs}`],
+          ['Attempts', job.attempt],
+          ['Architecture', job.config.model_architecture],
+          ['Seed', job.config.seed],
+          job.device && ['Device', job.device.name],
+        ]}
+      />
+      <div className="flex gap-2">
+        <Button size="sm" onClick={() => showPanel(job, 'details')}>
+          Details
+        </Button>
+        <Button size="sm" onClick={() => showPanel(job, 'log')}>
+          Log
+        </Button>
+      </div>
+    </Card>
+  )
+}
+
+function Story({ run: { job }, baselines }: { run: RunView; baselines: readonly Baseline[] }) {
+  if (job.status === 'failed')
+    return <p className="rounded-control bg-failed-fill/8 p-2 text-sm">{job.error_message}</p>
+  if (job.best_epoch === null) return null
+  const error = job.best_val_error_median_m
+  const rival = baselines
+    .flatMap((one) => (one.error_median_m === null ? [] : [{ name: one.name, error: one.error_median_m }]))
+    .sort((a, b) => a.error - b.error)[0]
+  const gain = rival && error !== null ? rival.error / error : null
+  return (
+    <p className="text-sm">
+      Best{' '}
+      {error === null ? `validation loss ${formatNumber(job.best_val_loss)}` : `median error ${formatMetres(error)}`} at
+      epoch {job.best_epoch}
+      {gain !== null &&
+        rival &&
+        `, ${gain >= 1 ? `${formatNumber(gain, 3)} × better` : `${formatNumber(1 / gain, 3)} × worse`} than ${rival.name}`}
+      .
+    </p>
+  )
+}

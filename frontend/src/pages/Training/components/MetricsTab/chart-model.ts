@@ -1,0 +1,136 @@
+import type { ChartMark, ChartModel, ChartReference, ChartSeries } from '@/components/charts/chart-types'
+import { clipToWindow, curveOf, makeX, type XAxisKind } from '@/lib/curves'
+import { formatCount, formatDuration, formatNumber, plural } from '@/lib/format'
+import { smooth, thin } from '@/lib/series'
+import type { TrainingJob, TrainingMetric } from '../../types'
+
+/** One run on the charts. */
+export interface RunView {
+  job: TrainingJob
+  rows: TrainingMetric[]
+  color: string
+}
+
+/** What all charts of the tab share. */
+export interface ChartView {
+  runs: RunView[]
+  xKind: XAxisKind
+  xDomain: [number, number]
+  /** The window as asked for; null shows the whole run. */
+  zoom: [number, number] | null
+  smoothing: number
+  isLogY: boolean
+  marks: ChartMark[]
+}
+
+export type MetricField = Exclude<keyof TrainingMetric, 'job_id' | 'epoch' | 'timestamp' | 'attempt' | 'non_finite'>
+
+export interface FieldLook {
+  field: MetricField
+  name: string
+  color: string
+  dash?: string
+}
+
+/** Marks of values that are no number, at most; the note under the chart counts all of them. */
+const MAX_BROKEN_MARKS = 40
+
+export const RUN_COLORS = [
+  'var(--chart-blue)',
+  'var(--chart-orange)',
+  'var(--chart-teal)',
+  'var(--chart-purple)',
+  'var(--chart-pink)',
+  'var(--chart-green)',
+]
+export const VALIDATION_DASH = '6 3'
+
+interface BuildOptions {
+  title: string
+  fields: readonly FieldLook[]
+  scale?: number
+  isLogY?: boolean
+  references?: ChartReference[]
+  formatY?: (y: number) => string
+}
+
+export interface BuiltChart {
+  model: ChartModel
+  note: string | undefined
+}
+
+export function buildChart(view: ChartView, options: BuildOptions): BuiltChart {
+  const { title, fields, scale = 1, isLogY = view.isLogY, references = [], formatY = (y) => formatNumber(y) } = options
+  const series: ChartSeries[] = []
+  const broken: ChartMark[] = []
+  let numHidden = 0
+  for (const run of view.runs) {
+    const x = makeX(view.xKind, run.job.started_at, run.rows)
+    for (const look of fields) {
+      const curve = curveOf(run.rows, look.field, x, scale)
+      const seen = clipToWindow(curve.points, view.zoom)
+      if (isLogY) numHidden += seen.filter((point) => point.y <= 0).length
+      series.push(...linesOf(run, look, seen, view))
+      for (const { x: at, kind } of curve.broken)
+        if (at >= view.xDomain[0] && at <= view.xDomain[1]) broken.push({ x: at, kind: 'broken', label: kind })
+    }
+  }
+  const notes = [
+    broken.length > 0 && `${plural(broken.length, 'value')} not finite, marked ✕`,
+    numHidden > 0 && `${plural(numHidden, 'value')} of 0 or less cannot be shown on a log axis`,
+  ].filter(Boolean)
+  const marks = view.marks.filter((mark) => mark.x >= view.xDomain[0] && mark.x <= view.xDomain[1])
+  const model: ChartModel = {
+    title,
+    series,
+    marks: [...marks, ...broken.slice(0, MAX_BROKEN_MARKS)],
+    references,
+    xDomain: view.xDomain,
+    isLogY,
+    isWholeX: view.xKind === 'epoch',
+    xLabel: view.xKind === 'epoch' ? 'epoch' : 'after',
+    formatX: view.xKind === 'epoch' ? formatEpoch : formatDuration,
+    formatY,
+  }
+  return { model, note: notes.length > 0 ? `${notes.join('; ')}.` : undefined }
+}
+
+const formatEpoch = (x: number): string => formatCount(Math.round(x))
+
+function linesOf(
+  run: RunView,
+  look: FieldLook,
+  seen: readonly { x: number; y: number }[],
+  view: ChartView,
+): ChartSeries[] {
+  const isSingle = view.runs.length === 1
+  const base = {
+    id: `${run.job.id}:${look.field}`,
+    name: isSingle ? look.name : `${run.job.name} ${look.name}`,
+    color: isSingle ? look.color : run.color,
+    ...(look.dash ? { dash: look.dash } : {}),
+  }
+  if (view.smoothing === 0) return [{ ...base, points: thin(seen) }]
+  // Both lines together stay within the budget of one chart.
+  return [
+    { ...base, id: `${base.id}:raw`, faint: true, points: thin(seen, 400) },
+    { ...base, points: thin(smooth(seen, view.smoothing), 400) },
+  ]
+}
+
+/** The x extent of all runs; one lone epoch still gets some width. */
+export function fullDomain(runs: readonly RunView[], xKind: XAxisKind): [number, number] {
+  let low = Number.POSITIVE_INFINITY
+  let high = Number.NEGATIVE_INFINITY
+  for (const run of runs) {
+    const x = makeX(xKind, run.job.started_at, run.rows)
+    const first = run.rows[0]
+    const last = run.rows.at(-1)
+    if (first && last) {
+      low = Math.min(low, x(first))
+      high = Math.max(high, x(last))
+    }
+  }
+  if (low > high) return [0, 1]
+  return high > low ? [low, high] : [low - 1, high + 1]
+}

@@ -1,0 +1,75 @@
+import type { TrainedModelDetail } from '@/api/types'
+import { formatMetres } from '@/lib/format'
+
+/** The model's error beside the classical methods on the same examples. */
+export function BaselineTable({ model }: { model: TrainedModelDetail }) {
+  const final = model.final_metrics
+  if (final.val_error_median_m === null && model.baselines.length === 0) return null
+  const own = {
+    id: 'own',
+    name: 'this model',
+    error_median_m: final.val_error_median_m,
+    error_p68_m: final.val_error_p68_m,
+    error_p95_m: final.val_error_p95_m,
+    reason: null,
+  }
+  return (
+    <table className="mt-3 w-full text-right text-sm">
+      <thead>
+        <tr className="border-b text-muted">
+          <th scope="col" className="py-1 text-left font-medium">
+            error
+          </th>
+          <th scope="col" className="py-1 font-medium">
+            median
+          </th>
+          <th scope="col" className="py-1 font-medium">
+            68 %
+          </th>
+          <th scope="col" className="py-1 font-medium">
+            95 %
+          </th>
+        </tr>
+      </thead>
+      <tbody>
+        {[own, ...model.baselines].map((row) => (
+          <tr key={row.id} className={row.id === 'own' ? 'border-b font-semibold' : 'border-b'}>
+            <th scope="row" className="py-1 text-left font-[inherit]">
+              {row.name}
+            </th>
+            {row.reason ? (
+              <td colSpan={3} className="py-1 text-muted">
+                {row.reason}
+              </td>
+            ) : (
+              <>
+                <td className="py-1">{formatMetres(row.error_median_m)}</td>
+                <td className="py-1">{formatMetres(row.error_p68_m)}</td>
+                <td className="py-1">{formatMetres(row.error_p95_m)}</td>
+              </>
+            )}
+          </tr>
+        ))}
+      </tbody>
+    </table>
+  )
+}
+
+export function TensorTable({ title, tensors }: { title: string; tensors: TrainedModelDetail['inputs'] }) {
+  if (tensors.length === 0) return null
+  return (
+    <div className="mt-4">
+      <h4 className="mb-1 text-sm font-medium">{title}</h4>
+      <ul className="flex flex-col gap-1.5">
+        {tensors.map((tensor) => (
+          <li key={tensor.name} className="text-sm">
+            <code className="font-mono text-xs">
+              {tensor.name}: {tensor.dtype}[{tensor.shape.join(', ')}]
+            </code>
+            <p className="text-xs text-muted">{[tensor.meaning, tensor.unit].filter(Boolean).join(', ')}</p>
+          </li>
+        ))}
+      </ul>
+    </div>
+  )
+}

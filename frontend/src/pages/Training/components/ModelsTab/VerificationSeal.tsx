@@ -1,0 +1,63 @@
+import { BadgeCheck, Check, CircleDashed, CircleMinus, CircleX } from 'lucide-react'
+import type { Verification } from '@/api/types'
+import { cn } from '@/lib/cn'
+import { formatNumber } from '@/lib/format'
+
+const LOOK = {
+  verified: { icon: BadgeCheck, className: 'text-completed', word: 'Verified here' },
+  unverified: { icon: CircleDashed, className: 'text-muted', word: 'Not verified' },
+  failed: { icon: CircleX, className: 'text-failed', word: 'Verification failed' },
+}
+
+export function describeVerification({ status, matched, total, max_abs_diff, latency_ms }: Verification): string {
+  const parts = [
+    total !== null && matched !== null && `${matched}/${total}`,
+    max_abs_diff !== null && `max diff ${formatNumber(max_abs_diff, 2)}`,
+    latency_ms !== null && `${formatNumber(latency_ms, 2)} ms`,
+  ].filter(Boolean)
+  return parts.length > 0 ? `${LOOK[status].word}: ${parts.join(', ')}` : LOOK[status].word
+}
+
+/** What running the model here has shown. It proves that the file is whole, not that it is accurate in the field. */
+export function VerificationSeal({ verification }: { verification: Verification }) {
+  const { icon: Icon, className } = LOOK[verification.status]
+  return (
+    <p
+      className={cn('flex items-start gap-1.5 font-medium', className)}
+      data-testid="seal"
+      data-status={verification.status}
+    >
+      <Icon className="mt-0.5 size-4 shrink-0" aria-hidden />
+      {describeVerification(verification)}
+    </p>
+  )
+}
+
+const CHECK = {
+  passed: { icon: Check, className: 'text-completed' },
+  failed: { icon: CircleX, className: 'text-failed' },
+  skipped: { icon: CircleMinus, className: 'text-muted' },
+}
+
+export function VerificationChecks({ checks }: Pick<Verification, 'checks'>) {
+  return (
+    <ol className="flex flex-col gap-1 text-sm">
+      {checks.map((check, index) => {
+        const { icon: Icon, className } = CHECK[check.status]
+        return (
+          <li
+            key={check.name}
+            className="flex animate-in items-start gap-2"
+            style={{ animationDelay: `${index * 60}ms`, animationFillMode: 'backwards' }}
+          >
+            <Icon className={cn('mt-0.5 size-4 shrink-0', className)} aria-label={check.status} />
+            <span>
+              <span className="font-medium">{check.name.replaceAll('_', ' ')}</span>
+              {check.detail && <span className="text-muted"> {check.detail}</span>}
+            </span>
+          </li>
+        )
+      })}
+    </ol>
+  )
+}

@@ -1,0 +1,198 @@
+import { HttpResponse, http } from 'msw'
+import { describe, expect, it, vi } from 'vitest'
+import { makeJob, makeMetric } from '@/test/samples'
+import { server } from '@/test/setup'
+import { useTrainingStore } from './trainingStore'
+
+const API = '*/api/v1/training'
+const store = () => useTrainingStore.getState()
+const listOf = (...jobs: ReturnType<typeof makeJob>[]) => ({ jobs, total: jobs.length, next_cursor: null })
+
+describe('jobs', () => {
+  it('are read page by page', async () => {
+    server.use(
+      http.get(`${API}/jobs`, ({ request }) => {
+        const isFirst = !new URL(request.url).searchParams.has('cursor')
+        return HttpResponse.json({
+          jobs: [makeJob({ id: isFirst ? 'a' : 'b' })],
+          total: 2,
+          next_cursor: isFirst ? 'next' : null,
+        })
+      }),
+    )
+    await store().fetchJobs()
+    expect(store().jobs.map((job) => job.id)).toEqual(['a', 'b'])
+    expect(store().jobsState).toBe('ready')
+  })
+
+  it('refresh conditionally: unchanged means the very same array', async () => {
+    const asked: (string | null)[] = []
+    server.use(
+      http.get(`${API}/jobs`, ({ request }) => {
+        asked.push(request.headers.get('if-none-match'))
+        if (asked.length > 1) return new HttpResponse(null, { status: 304 })
+        return HttpResponse.json(listOf(makeJob()), { headers: { ETag: '"one"' } })
+      }),
+    )
+    await store().fetchJobs()
+    const before = store().jobs
+    await store().fetchJobs()
+    expect(asked).toEqual([null, '"one"'])
+    expect(store().jobs).toBe(before)
+  })
+
+  it('never go back to an older version, by refresh or by update', async () => {
+    store().handleJobUpdate(makeJob({ version: 9, current_epoch: 40 }))
+    server.use(http.get(`${API}/jobs`, () => HttpResponse.json(listOf(makeJob({ version: 8, current_epoch: 39 })))))
+    await store().fetchJobs()
+    expect(store().jobs[0]?.current_epoch).toBe(40)
+    store().handleJobUpdate({ id: makeJob().id, version: 7, current_epoch: 3 })
+    expect(store().jobs[0]?.current_epoch).toBe(40)
+  })
+
+  it('keep one that was created while the list was on its way', async () => {
+    server.use(
+      http.get(`${API}/jobs`, () => {
+        store().handleJobUpdate(makeJob({ id: 'new' }))
+        return HttpResponse.json(listOf(makeJob({ id: 'old' })))
+      }),
+    )
+    await store().fetchJobs()
+    expect(store().jobs.map((job) => job.id)).toEqual(['new', 'old'])
+  })
+
+  it('stay deleted although an older list still names them', async () => {
+    store().handleJobUpdate(makeJob())
+    store().handleJobGone(makeJob().id)
+    server.use(http.get(`${API}/jobs`, () => HttpResponse.json(listOf(makeJob()))))
+    await store().fetchJobs()
+    expect(store().jobs).toEqual([])
+  })
+
+  it('stay shown when a refresh fails, and the failure is known', async () => {
+    server.use(http.get(`${API}/jobs`, () => HttpResponse.json(listOf(makeJob())), { once: true }))
+    await store().fetchJobs()
+    server.use(
+      http.get(`${API}/jobs`, () =>
+        HttpResponse.json({ code: 'unavailable', detail: 'The database does not answer.' }, { status: 503 }),
+      ),
+    )
+    await store().fetchJobs()
+    expect(store().jobs).toHaveLength(1)
+    expect(store().jobsState).toBe('ready')
+    expect(store().jobsError?.message).toBe('The database does not answer.')
+  })
+})
+
+describe('actions', () => {
+  it('creating returns the id and sends an idempotency key', async () => {
+    const key = vi.fn()
+    server.use(
+      http.post(`${API}/jobs`, ({ request }) => {
+        key(request.headers.get('idempotency-key'))
+        return HttpResponse.json({ ...makeJob({ id: 'made' }), job_id: 'made' }, { status: 201 })
+      }),
+    )
+    await expect(store().createJob({ job_name: 'x', dataset_id: 'd' }, 'my-key')).resolves.toBe('made')
+    expect(key).toHaveBeenCalledWith('my-key')
+    expect(store().jobs[0]).not.toHaveProperty('job_id')
+  })
+
+  it('a refused action says why, at its field', async () => {
+    const problem = { code: 'invalid_input', detail: 'There is no such data set.', field: 'dataset_id' }
+    server.use(http.post(`${API}/jobs`, () => HttpResponse.json(problem, { status: 422 })))
+    await expect(store().createJob({ job_name: 'x', dataset_id: 'd' })).rejects.toMatchObject({
+      message: problem.detail,
+      field: 'dataset_id',
+      status: 422,
+    })
+  })
+
+  it('pausing shows what was asked for, not what is not yet done', async () => {
+    store().handleJobUpdate(makeJob({ version: 1 }))
+    server.use(
+      http.post(`${API}/pause/:id`, () =>
+        HttpResponse.json(makeJob({ version: 2, pending_action: 'pause' }), { status: 202 }),
+      ),
+    )
+    await store().pauseJob(makeJob().id)
+    expect(store().jobs[0]).toMatchObject({ status: 'running', pending_action: 'pause' })
+  })
+
+  it('cancelling never deletes, and deleting never cancels', async () => {
+    const asked: string[] = []
+    store().handleJobUpdate(makeJob({ version: 1 }))
+    server.use(
+      http.delete(`${API}/jobs/:id`, ({ request }) => {
+        const expected = new URL(request.url).searchParams.get('expect') ?? ''
+        asked.push(expected)
+        return expected === 'active'
+          ? HttpResponse.json(makeJob({ version: 2, pending_action: 'cancel' }))
+          : new HttpResponse(null, { status: 204 })
+      }),
+    )
+    await store().cancelJob(makeJob().id)
+    expect(store().jobs[0]?.pending_action).toBe('cancel')
+    await store().deleteJob(makeJob().id)
+    expect(store().jobs).toEqual([])
+    expect(asked).toEqual(['active', 'final'])
+  })
+})
+
+describe('metrics', () => {
+  const id = makeJob().id
+
+  it('merge what came live before the answer did', async () => {
+    server.use(
+      http.get(`${API}/jobs/:id/metrics`, () => {
+        store().handleMetricUpdate(makeMetric(3))
+        return HttpResponse.json([makeMetric(1), makeMetric(2)])
+      }),
+    )
+    await store().fetchMetrics(id)
+    expect(
+      store()
+        .metrics.get(id)
+        ?.map((row) => row.epoch),
+    ).toEqual([1, 2, 3])
+  })
+
+  it('ask only for what is new, and again from a hole', async () => {
+    const since: (string | null)[] = []
+    server.use(
+      http.get(`${API}/jobs/:id/metrics`, ({ request }) => {
+        since.push(new URL(request.url).searchParams.get('since_epoch'))
+        return HttpResponse.json(since.length === 1 ? [makeMetric(1), makeMetric(2)] : [makeMetric(3), makeMetric(4)])
+      }),
+    )
+    await store().fetchMetrics(id)
+    store().handleMetricUpdate(makeMetric(5))
+    expect(store().metricsInfo.get(id)?.missingAfter).toBe(2)
+    await store().fetchMetrics(id)
+    expect(since).toEqual(['0', '2'])
+    expect(
+      store()
+        .metrics.get(id)
+        ?.map((row) => row.epoch),
+    ).toEqual([1, 2, 3, 4, 5])
+    expect(store().metricsInfo.get(id)?.missingAfter).toBeNull()
+  })
+
+  it('of one epoch the later attempt wins', () => {
+    store().handleMetricUpdate(makeMetric(1, { attempt: 2, val_loss: 2 }))
+    store().handleMetricUpdate(makeMetric(1, { attempt: 1, val_loss: 1 }))
+    expect(store().metrics.get(id)?.[0]?.val_loss).toBe(2)
+  })
+})
+
+describe('the connection', () => {
+  it('counts as up only while every watched job is', () => {
+    expect(store().wsConnected).toBe(false)
+    store().setLink('a', 'live')
+    expect(store().wsConnected).toBe(true)
+    store().setLink('b', 'reconnecting')
+    expect(store().wsConnected).toBe(false)
+    store().setLink('b', null)
+    expect(store().wsConnected).toBe(true)
+  })
+})

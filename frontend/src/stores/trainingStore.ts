@@ -1,0 +1,203 @@
+import { create } from 'zustand'
+import { toApiError } from '@/api/client'
+import * as api from '@/api/training'
+import { randomKey, saveBlob } from '@/lib/download'
+import { mergeRows } from '@/lib/metric-rows'
+import { MAX_CHART_POINTS } from '@/lib/series'
+import {
+  emptyMaps,
+  initialState,
+  isWholeJob,
+  keepNewer,
+  newInfo,
+  noteFrames,
+  noteHeartbeats,
+  type TrainingState,
+  withEntry,
+  withoutEntry,
+} from './trainingState'
+
+export type { JobUpdate, LoadState, MetricsInfo, Tick, TrainingState } from './trainingState'
+
+/** Jobs deleted here: a list that was on its way when they went must not bring them back. */
+const deletedJobs = new Set<string>()
+
+export const useTrainingStore = create<TrainingState>()((set, get) => ({
+  ...initialState,
+  ...emptyMaps(),
+
+  async fetchJobs() {
+    if (get().jobsState === 'idle') set({ jobsState: 'loading' })
+    const before = new Set(get().jobs.map((job) => job.id))
+    try {
+      const list = await api.listJobs()
+      set((state) => ({
+        jobs: keepNewer(state.jobs, list.jobs, before, deletedJobs),
+        jobsTotal: list.total,
+        jobsState: 'ready',
+        jobsError: null,
+        heardAt: Date.now(),
+        jobHeardAt: noteHeartbeats(state.jobHeardAt, state.jobs, list.jobs),
+      }))
+    } catch (error) {
+      const fault = toApiError(error)
+      // A list that was shown stays shown: the badge says how old it is.
+      set((state) => ({ jobsError: fault, jobsState: state.jobsState === 'ready' ? 'ready' : 'failed' }))
+    }
+  },
+
+  async fetchMetrics(jobId, maxPoints = MAX_CHART_POINTS) {
+    const info = get().metricsInfo.get(jobId)
+    const known = get().metrics.get(jobId) ?? []
+    const isComplete = info?.state === 'ready' && info.maxPoints >= maxPoints
+    const since = isComplete ? (info.missingAfter ?? known.at(-1)?.epoch ?? 0) : 0
+    const resolution = Math.max(maxPoints, info?.maxPoints ?? 0)
+    if (!isComplete)
+      set({
+        metricsInfo: withEntry(get().metricsInfo, jobId, {
+          ...newInfo(resolution),
+          state: info?.state === 'ready' ? 'ready' : 'loading',
+        }),
+      })
+    try {
+      const rows = await api.getMetrics(jobId, { since_epoch: since, max_points: resolution })
+      set((state) => ({
+        metrics:
+          rows.length > 0 || !state.metrics.has(jobId)
+            ? withEntry(state.metrics, jobId, mergeRows(state.metrics.get(jobId) ?? [], rows))
+            : state.metrics,
+        metricsInfo: withEntry(state.metricsInfo, jobId, { ...newInfo(resolution), state: 'ready' }),
+      }))
+    } catch (error) {
+      const state = known.length > 0 ? 'ready' : 'failed'
+      set({
+        metricsInfo: withEntry(get().metricsInfo, jobId, { ...newInfo(resolution), state, error: toApiError(error) }),
+      })
+    }
+  },
+
+  async fetchModels() {
+    if (get().modelsState === 'idle') set({ modelsState: 'loading' })
+    try {
+      set({ models: await api.listModels(), modelsState: 'ready', modelsError: null, heardAt: Date.now() })
+    } catch (error) {
+      const fault = toApiError(error)
+      set((state) => ({ modelsError: fault, modelsState: state.modelsState === 'ready' ? 'ready' : 'failed' }))
+    }
+  },
+
+  async createJob(config, idempotencyKey = randomKey()) {
+    const { job_id: jobId, ...job } = await api.createJob(config, idempotencyKey)
+    get().handleJobUpdate(job)
+    return jobId
+  },
+
+  async cancelJob(jobId) {
+    get().handleJobUpdate(await api.cancelJob(jobId))
+  },
+
+  async deleteJob(jobId) {
+    await api.deleteJob(jobId)
+    get().handleJobGone(jobId)
+  },
+
+  async pauseJob(jobId) {
+    get().handleJobUpdate(await api.pauseJob(jobId))
+  },
+
+  async resumeJob(jobId) {
+    get().handleJobUpdate(await api.resumeJob(jobId))
+  },
+
+  async continueJob(jobId, options) {
+    const job = await api.continueJob(jobId, options)
+    get().handleJobUpdate(job)
+    return job
+  },
+
+  async downloadModel(modelId, options) {
+    const { blob, filename } = await api.exportModel(modelId, options)
+    saveBlob(blob, filename)
+    return filename
+  },
+
+  async importModel(file, onProgress) {
+    const result = await api.importModel(file, onProgress)
+    await get().fetchModels()
+    return result
+  },
+
+  async renameModel(modelId, name) {
+    const model = await api.renameModel(modelId, name)
+    set((state) => ({ models: state.models.map((known) => (known.id === modelId ? model : known)) }))
+  },
+
+  async deleteModel(modelId, confirmName) {
+    await api.deleteModel(modelId, confirmName)
+    set((state) => ({ models: state.models.filter((model) => model.id !== modelId) }))
+  },
+
+  handleJobUpdate(update) {
+    set((state) => {
+      const known = state.jobs.find((job) => job.id === update.id)
+      if (!known) {
+        if (!isWholeJob(update) || deletedJobs.has(update.id)) return state
+        return { jobs: [update, ...state.jobs], jobsTotal: state.jobsTotal + 1 }
+      }
+      if (update.version !== undefined && update.version < known.version) return state
+      return {
+        jobs: state.jobs.map((job) => (job === known ? { ...known, ...update } : job)),
+        jobHeardAt: noteHeartbeats(state.jobHeardAt, [known], [{ ...known, ...update }]),
+      }
+    })
+  },
+
+  handleMetricUpdate(metric) {
+    set((state) => {
+      const rows = state.metrics.get(metric.job_id) ?? []
+      const info = state.metricsInfo.get(metric.job_id)
+      const lastEpoch = rows.at(-1)?.epoch ?? 0
+      const isApart = metric.epoch > lastEpoch + 1 && info !== undefined && info.missingAfter === null
+      return {
+        metrics: withEntry(state.metrics, metric.job_id, mergeRows(rows, [metric])),
+        ...(isApart
+          ? { metricsInfo: withEntry(state.metricsInfo, metric.job_id, { ...info, missingAfter: lastEpoch }) }
+          : {}),
+      }
+    })
+  },
+
+  handleTick(jobId, tick) {
+    set((state) => ({ ticks: withEntry(state.ticks, jobId, tick) }))
+  },
+
+  handleJobGone(jobId) {
+    deletedJobs.add(jobId)
+    set((state) => ({
+      jobs: state.jobs.filter((job) => job.id !== jobId),
+      jobsTotal: state.jobs.some((job) => job.id === jobId) ? state.jobsTotal - 1 : state.jobsTotal,
+      metrics: withoutEntry(state.metrics, jobId),
+      metricsInfo: withoutEntry(state.metricsInfo, jobId),
+      ticks: withoutEntry(state.ticks, jobId),
+      jobHeardAt: withoutEntry(state.jobHeardAt, jobId),
+    }))
+  },
+
+  setLink(jobId, link) {
+    set((state) => {
+      const links = link === null ? withoutEntry(state.links, jobId) : withEntry(state.links, jobId, link)
+      const values = [...links.values()]
+      return { links, wsConnected: values.length > 0 && values.every((value) => value === 'live' || value === 'gone') }
+    })
+  },
+
+  noteHeard(frames) {
+    set((state) => ({ heardAt: Date.now(), jobHeardAt: noteFrames(state.jobHeardAt, frames) }))
+  },
+}))
+
+/** Back to the first state; tests and the gallery start from here. */
+export function resetTrainingStore(): void {
+  deletedJobs.clear()
+  useTrainingStore.setState({ ...initialState, ...emptyMaps() })
+}

@@ -1,0 +1,120 @@
+"""Puts the HTTP and socket border together."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import cache
+from typing import TYPE_CHECKING
+
+import structlog
+from fastapi import FastAPI, Request
+from starlette.responses import Response
+
+import heimdall
+from heimdall.api.background import BackgroundTasks
+from heimdall.api.compression import JsonCompression
+from heimdall.api.errors import install_error_handlers
+from heimdall.api.observation import Measurements, Observation
+from heimdall.api.queries import TidyQuery
+from heimdall.api.ratelimit import RateLimit
+from heimdall.api.responses import tagged_response
+from heimdall.api.routes import add_api_routes
+from heimdall.api.security import Security
+from heimdall.api.static import Page
+from heimdall.api.tail import EventTail
+from heimdall.api.ws import EventSocket
+from heimdall.domain.errors import HeimdallError
+
+if TYPE_CHECKING:
+    from heimdall.bootstrap import Container
+
+log = structlog.get_logger()
+
+
+def create_app(container: Container) -> FastAPI:
+    """Return the application over wired services. Starting it brings the schema up to date and starts what runs beside requests.
+
+    Parameters
+    ----------
+    container
+        Every service of this process.
+    """
+    background = BackgroundTasks()
+    tail = EventTail(
+        container.store,
+        container.live,
+        container.clock,
+        max_waiting_events=container.settings.socket_buffer_events,
+        on_success=lambda: background.recovered("event_tail"),
+    )
+    measurements = Measurements(container.jobs, tail)
+
+    @asynccontextmanager
+    async def run_beside(_: FastAPI) -> AsyncIterator[None]:
+        await asyncio.to_thread(container.store.migrate)
+        background.start("event_tail", tail.run)
+        background.start("sweeper", lambda: run_sweeper(container, background))
+        try:
+            yield
+        finally:
+            await background.stop()
+
+    app = FastAPI(
+        title="Heimdall",
+        version=heimdall.__version__,
+        openapi_url=None,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        separate_input_output_schemas=False,
+        lifespan=run_beside,
+    )
+    app.state.container = container
+    app.state.background = background
+    app.state.tail = tail
+    app.state.rate_limit = RateLimit(container.settings.max_creates_per_minute)
+    install_error_handlers(app)
+    add_api_routes(app)
+    app.router.routes.extend(EventSocket(container, tail).routes())
+    _add_root_routes(app, measurements, Page(container.settings))
+    # The last one added is the first to see a request.
+    app.add_middleware(TidyQuery)
+    app.add_middleware(Security, settings=container.settings)
+    app.add_middleware(JsonCompression)
+    app.add_middleware(Observation, measurements=measurements)
+    return app
+
+
+async def run_sweeper(container: Container, background: BackgroundTasks) -> None:
+    """Heal lost messages and lost workers, again and again, until cancelled."""
+    while True:
+        await asyncio.sleep(container.settings.sweep_s)
+        try:
+            report = await asyncio.to_thread(container.sweeper.sweep)
+        except HeimdallError as error:
+            background.troubled("sweeper", error.detail)
+            continue
+        background.recovered("sweeper")
+        for job_id, status in report.moved.items():
+            log.warning("lost_job_moved", job_id=job_id, status=status.value)
+
+
+def _add_root_routes(app: FastAPI, measurements: Measurements, page: Page) -> None:
+    @app.get("/metrics", include_in_schema=False)
+    def write_metrics() -> Response:
+        return Response(measurements.write(), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+    @app.get("/openapi.json", include_in_schema=False)
+    def describe(request: Request) -> Response:
+        return tagged_response(request, _read_description())
+
+    app.router.default = page
+
+
+@cache
+def _read_description() -> bytes:
+    from heimdall.api.openapi import write_openapi
+
+    return write_openapi()

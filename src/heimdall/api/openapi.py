@@ -1,0 +1,87 @@
+"""Writes the API description: ``python -m heimdall.api.openapi > openapi.json``. Needs no database and no services."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any, Final
+
+import orjson
+from fastapi import FastAPI
+from pydantic import BaseModel
+from pydantic.json_schema import models_json_schema
+
+import heimdall
+from heimdall.api.routes import add_api_routes
+from heimdall.api.schemas import ContinueJob, Problem, RenameModel
+from heimdall.domain.datasets import ImportDatasetConfig, SyntheticDatasetConfig
+from heimdall.domain.events import EventFrame
+from heimdall.domain.jobs import TrainingJobConfig
+from heimdall.domain.metrics import TrainingMetric
+from heimdall.domain.models import ExportOptions
+
+_REF: Final = "#/components/schemas/{model}"
+_INPUTS: Final[tuple[type[BaseModel], ...]] = (
+    TrainingJobConfig, ContinueJob, RenameModel, SyntheticDatasetConfig, ImportDatasetConfig, ExportOptions,
+)  # fmt: skip
+"""Read by the server: a field with a default may be left out. In every other schema all fields are always there."""
+_OUTPUTS: Final[tuple[type[BaseModel], ...]] = (Problem, EventFrame, TrainingMetric)
+_DESCRIPTION: Final = """Trains neural networks that find radio transmitters.
+
+Errors are `Problem {code, detail, field}`. Instants are UTC, ISO 8601 with `Z`. An empty query parameter counts as absent.
+Sockets: `/ws/training/{job_id}?since=SEQ` (without `since`: the job's whole log) and `/ws/training?since=SEQ` for all jobs
+(without `since`: from now on), each message an `EventFrame`; first `connected`, then every event after `since`, then live.
+"""
+
+
+def describe_api() -> dict[str, Any]:
+    """Return the OpenAPI document, the same text for the same code."""
+    app = FastAPI(
+        title="Heimdall",
+        version=heimdall.__version__,
+        description=_DESCRIPTION,
+        separate_input_output_schemas=False,
+        redirect_slashes=False,
+    )
+    add_api_routes(app)
+    document = app.openapi()
+    schemas = document["components"]["schemas"]
+    for model in (*_INPUTS, *_OUTPUTS):
+        schemas.pop(model.__name__, None)
+    _, extra = models_json_schema([(model, "validation") for model in (*_INPUTS, *_OUTPUTS)], ref_template=_REF)
+    schemas.update(extra["$defs"])
+    for unused in ("HTTPValidationError", "ValidationError"):
+        schemas.pop(unused, None)
+    inputs = {model.__name__ for model in _INPUTS}
+    for name, schema in schemas.items():
+        _drop_titles(schema)
+        if name not in inputs and "properties" in schema:
+            schema["required"] = sorted(schema["properties"])
+    for path in document["paths"].values():
+        for operation in path.values():
+            _describe_errors(operation)
+    return document
+
+
+def write_openapi() -> bytes:
+    """Return the document as it is committed: sorted, indented, with a final newline."""
+    return orjson.dumps(describe_api(), option=orjson.OPT_SORT_KEYS | orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+
+
+def _describe_errors(operation: dict[str, Any]) -> None:
+    problem = {"application/json": {"schema": {"$ref": _REF.format(model="Problem")}}}
+    for status, response in operation["responses"].items():
+        if status[0] in "45" and "Readiness" not in str(response.get("content")):
+            response["content"] = problem
+        if status in ("204", "304"):
+            response.pop("content", None)
+
+
+def _drop_titles(schema: dict[str, Any]) -> None:
+    """Remove the titles that pydantic makes of field names: they say nothing."""
+    for field in schema.get("properties", {}).values():
+        if isinstance(field, dict):
+            field.pop("title", None)
+
+
+if __name__ == "__main__":
+    sys.stdout.buffer.write(write_openapi())

@@ -1,0 +1,96 @@
+"""Data sets: list, generate, import, delete."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter, Request
+from starlette.concurrency import run_in_threadpool
+from starlette.responses import Response
+
+from heimdall.api.bodies import media_type, read_json
+from heimdall.api.deps import DatasetId, check_rate, services
+from heimdall.api.documentation import errors
+from heimdall.api.responses import entity_response, page_body, tagged_response
+from heimdall.api.schemas import DatasetPage
+from heimdall.api.uploads import read_fields, receive_multipart
+from heimdall.domain.datasets import Dataset, ImportDatasetConfig, SyntheticDatasetConfig
+from heimdall.domain.errors import InvalidInputError
+
+router = APIRouter(prefix="/api/v1/training/datasets", tags=["data sets"])
+
+MAX_FILES = 64
+
+_CREATE_SCHEMA: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/json": {"schema": {"$ref": "#/components/schemas/SyntheticDatasetConfig"}},
+            "multipart/form-data": {
+                "schema": {
+                    "allOf": [
+                        {"$ref": "#/components/schemas/ImportDatasetConfig"},
+                        {
+                            "type": "object",
+                            "required": ["file"],
+                            "properties": {"file": {"type": "array", "items": {"type": "string", "format": "binary"}}},
+                        },
+                    ]
+                }
+            },
+        },
+    }
+}
+
+
+@router.get("", summary="List data sets", response_model=DatasetPage, responses={304: {"description": "Unchanged."}, **errors()})
+def list_datasets(request: Request) -> Response:
+    """Return all data sets, newest first: what the create dialog offers."""
+    datasets = services(request).datasets.find_all()
+    return tagged_response(request, page_body("datasets", datasets, total=len(datasets)))
+
+
+@router.post(
+    "",
+    summary="Generate or import a data set",
+    status_code=201,
+    response_model=Dataset,
+    responses=errors(409, 413, 415, 422, 429),
+    openapi_extra=_CREATE_SCHEMA,
+)
+async def create_dataset(request: Request) -> Response:
+    """Take a synthetic configuration as JSON, or the files of an importer as multipart, each as a part named ``file``.
+
+    The data set is ``building`` until a worker has made it.
+    """
+    check_rate(request)
+    is_import = media_type(request) == "multipart/form-data"
+    dataset = await (_import(request) if is_import else _generate(request))
+    return entity_response(dataset, 201, {"Location": f"/api/v1/training/datasets/{dataset.id}"})
+
+
+@router.get("/{dataset_id}", summary="Show a data set", response_model=Dataset, responses=errors(404))
+def get_dataset(request: Request, dataset_id: DatasetId) -> Response:
+    """Return the data set with its features, receivers, split and import report."""
+    return entity_response(services(request).datasets.get(dataset_id))
+
+
+@router.delete("/{dataset_id}", summary="Delete a data set", status_code=204, responses=errors(404, 409))
+def delete_dataset(request: Request, dataset_id: DatasetId) -> Response:
+    """Remove the data set and its files; 409 while active jobs use it."""
+    services(request).datasets.delete(dataset_id)
+    return Response(status_code=204)
+
+
+async def _generate(request: Request) -> Dataset:
+    config = await read_json(request, SyntheticDatasetConfig)
+    return await run_in_threadpool(services(request).datasets.create_synthetic, config)
+
+
+async def _import(request: Request) -> Dataset:
+    async with receive_multipart(request, max_files=MAX_FILES) as upload:
+        config = read_fields(upload, ImportDatasetConfig)
+        if not upload.files:
+            raise InvalidInputError("No file came with the request. Send each one as a part named 'file'.", field="file")
+        files = [(file.name, file.path) for file in upload.files]
+        return await run_in_threadpool(services(request).datasets.create_import, config, files)

@@ -1,0 +1,93 @@
+"""Models: list, look, rename, delete, export and import."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import orjson
+from fastapi import APIRouter, Query, Request
+from starlette.concurrency import run_in_threadpool
+from starlette.responses import Response
+
+from heimdall.api.bodies import body_schema, read_json
+from heimdall.api.deps import ModelId, check_rate, services
+from heimdall.api.documentation import errors
+from heimdall.api.responses import FileStream, entity_response, json_response, page_body, tagged_response
+from heimdall.api.schemas import ImportResult, ModelPage, RenameModel
+from heimdall.api.uploads import UPLOAD_SCHEMA, receive_bundle
+from heimdall.domain.models import ExportOptions, TrainedModelDetail
+
+router = APIRouter(prefix="/api/v1/training/models", tags=["models"])
+
+
+@router.get("", summary="List models", response_model=ModelPage, responses={304: {"description": "Unchanged."}, **errors()})
+def list_models(request: Request) -> Response:
+    """Return all models, newest first, without their detail."""
+    models = services(request).models.find_all()
+    return tagged_response(request, page_body("models", models, total=len(models)))
+
+
+@router.post(
+    "/import",
+    summary="Import a bundle",
+    status_code=201,
+    response_model=ImportResult,
+    responses={200: {"description": "The same bundle is already here.", "model": ImportResult}, **errors(413, 415, 422, 429)},
+    openapi_extra=UPLOAD_SCHEMA,
+)
+async def import_model(request: Request) -> Response:
+    """Check a ``.heimdall`` file, run its model in a limited child process, and store it. A failure leaves nothing and names the check."""
+    check_rate(request)
+    async with receive_bundle(request) as path:
+        model, is_new = await run_in_threadpool(services(request).bundles.import_file, path)
+    result = ImportResult(model_id=model.id, verification=model.verification, model=model)
+    return entity_response(result, 201 if is_new else 200, {"Location": f"/api/v1/training/models/{model.id}"})
+
+
+@router.get("/{model_id}", summary="Show a model", response_model=TrainedModelDetail, responses=errors(404))
+def get_model(request: Request, model_id: ModelId) -> Response:
+    """Return a model with its inputs, outputs, lineage, baselines and verification."""
+    return entity_response(services(request).models.get(model_id))
+
+
+@router.patch(
+    "/{model_id}",
+    summary="Rename a model",
+    response_model=TrainedModelDetail,
+    responses=errors(404, 409, 413, 415, 422),
+    openapi_extra=body_schema(RenameModel),
+)
+async def rename_model(request: Request, model_id: ModelId) -> Response:
+    """Give the model another name; its version is the next one under that name."""
+    change = await read_json(request, RenameModel)
+    return entity_response(await run_in_threadpool(services(request).models.rename, model_id, change.name))
+
+
+@router.delete("/{model_id}", summary="Delete a model", status_code=204, responses=errors(404, 409))
+def delete_model(
+    request: Request,
+    model_id: ModelId,
+    confirm_name: Annotated[str | None, Query(max_length=255, description="the model's name, needed while the model is in use")] = None,
+) -> Response:
+    """Remove the model and its files; jobs keep their history. A model in use asks for its name (409, code ``confirm_name``)."""
+    services(request).models.delete(model_id, confirm_name=confirm_name)
+    return Response(status_code=204)
+
+
+@router.get(
+    "/{model_id}/export",
+    summary="Export a model as a bundle",
+    response_class=Response,
+    responses={200: {"content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}}, **errors(404, 422)},
+)
+def export_model(request: Request, model_id: ModelId, options: Annotated[ExportOptions, Query()]) -> Response:
+    """Stream a ``.heimdall`` file, named after the model and its version."""
+    name, chunks = services(request).bundles.export(model_id, options)
+    headers = {"Content-Disposition": f"attachment; filename={name}"}
+    return FileStream.start(chunks, media_type="application/octet-stream", headers=headers)
+
+
+@router.get("/{model_id}/evaluation", summary="Show truth and prediction of a model", response_model=dict[str, Any], responses=errors(404))
+def get_evaluation(request: Request, model_id: ModelId) -> Response:
+    """Return what the model said on the held-out examples, beside the truth, in the model's local frame."""
+    return json_response(orjson.dumps(services(request).models.evaluation(model_id), option=orjson.OPT_SERIALIZE_NUMPY))

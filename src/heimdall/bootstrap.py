@@ -1,0 +1,116 @@
+"""Wires ports to adapters: the one place that knows both. Needs no torch and starts nothing."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from heimdall.queue.celery_queue import CeleryQueue
+from heimdall.services.attempts import AttemptService
+from heimdall.services.bundles import BundleService
+from heimdall.services.datasets import DatasetService
+from heimdall.services.jobs import JobService, JobSettings
+from heimdall.services.metrics import MetricService
+from heimdall.services.models import ModelService
+from heimdall.services.sweeper import Sweeper
+from heimdall.storage.artifacts import open_artifacts
+from heimdall.storage.database import SqlStore
+from heimdall.storage.live import open_live_channel
+from heimdall.verification.sandbox import SandboxVerifier
+
+if TYPE_CHECKING:
+    from celery import Celery
+
+    from heimdall.domain.ports import ArtifactStore, Clock, JobQueue, LiveChannel, ModelVerifier, Store
+    from heimdall.settings import Settings
+
+
+class SystemClock:
+    """The machine's clock, in UTC."""
+
+    def now(self) -> datetime:
+        """Return the present instant."""
+        return datetime.now(UTC)
+
+
+def make_queue_application(settings: Settings) -> Celery:
+    """Return the sender's Celery application; Celery's import waits for the first message."""
+    from heimdall.queue.celery_app import make_celery
+
+    return make_celery(settings.broker_url, settings.data_dir, prefix=settings.queue_prefix)
+
+
+def has_cuda() -> bool:
+    """Say whether this machine shows an NVIDIA device, without importing torch."""
+    return Path("/dev/nvidia0").exists() or Path("/dev/dxg").exists() or shutil.which("nvidia-smi") is not None
+
+
+@dataclass(frozen=True)
+class Container:
+    """Every service of one process, wired."""
+
+    settings: Settings
+    clock: Clock
+    store: Store
+    artifacts: ArtifactStore
+    queue: JobQueue
+    live: LiveChannel
+    verifier: ModelVerifier
+    jobs: JobService
+    attempts: AttemptService
+    sweeper: Sweeper
+    metrics: MetricService
+    datasets: DatasetService
+    models: ModelService
+    bundles: BundleService
+
+    def close(self) -> None:
+        """Give back what the process holds."""
+        self.queue.close()
+        self.live.close()
+        self.artifacts.close()
+        self.store.close()
+
+
+def build_container(settings: Settings) -> Container:
+    """Wire every service for this process. Connections are opened on first use.
+
+    Parameters
+    ----------
+    settings
+        Checked settings; the data folder is made if it is not there.
+    """
+    settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    clock = SystemClock()
+    store = SqlStore(settings.resolved_database_url, busy_timeout_s=settings.busy_timeout_s)
+    artifacts = open_artifacts(settings.resolved_artifacts_url, cache_dir=settings.data_dir / "artifact-cache")
+    live = open_live_channel(settings.resolved_database_url, settings.data_dir)
+    queue = CeleryQueue(lambda: make_queue_application(settings))
+    verifier = SandboxVerifier(memory_mb=settings.verify_memory_mb, timeout_s=settings.verify_timeout_s)
+    job_settings = JobSettings(
+        max_attempts=settings.max_attempts,
+        enqueue_doubt_s=settings.enqueue_doubt_s,
+        lease_s=settings.lease_s,
+        has_cuda=has_cuda,
+    )
+    return Container(
+        settings=settings,
+        clock=clock,
+        store=store,
+        artifacts=artifacts,
+        queue=queue,
+        live=live,
+        verifier=verifier,
+        jobs=JobService(store=store, queue=queue, artifacts=artifacts, clock=clock, settings=job_settings),
+        attempts=AttemptService(store=store, artifacts=artifacts, clock=clock, settings=job_settings),
+        sweeper=Sweeper(store=store, queue=queue, clock=clock, settings=job_settings),
+        metrics=MetricService(store=store),
+        datasets=DatasetService(store=store, queue=queue, artifacts=artifacts, clock=clock),
+        models=ModelService(store=store, artifacts=artifacts),
+        bundles=BundleService(
+            store=store, artifacts=artifacts, verifier=verifier, clock=clock, max_bytes=settings.max_upload_mb * 1_000_000
+        ),
+    )

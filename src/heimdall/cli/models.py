@@ -1,0 +1,202 @@
+"""``heimdall model``: see trained models, take them away and bring them in."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from heimdall.cli.lookup import find_model
+from heimdall.cli.output import clean_text, format_instant_local, format_size
+from heimdall.cli.session import AsJson, Session, add_command, load_settings
+from heimdall.cli.transfer import TransferBar
+from heimdall.domain.errors import ConflictError, HeimdallError, InvalidInputError
+
+app = typer.Typer(rich_markup_mode=None, add_completion=False, no_args_is_help=True, help="List, export, import and verify models.")
+
+ModelReference = Annotated[str, typer.Argument(metavar="MODEL", help="Id, beginning of an id, NAME (newest version) or NAME@VERSION.")]
+BundlePath = Annotated[Path, typer.Argument(metavar="FILE", help="A .heimdall file.")]
+
+
+class NotVerifiedError(HeimdallError):
+    """The model ran, and its outputs are not those that the bundle promises."""
+
+    code = "verification_failed"
+
+
+@add_command(app, "list")
+def list_models(session: Session) -> None:
+    """List models, newest first."""
+    answer = session.client.get("/training/models")
+    rows = [
+        (
+            model["id"][:8],
+            f"{model['name']} v{model['version']}",
+            model["architecture"],
+            model.get("parameters_count"),
+            (model.get("final_metrics") or {}).get("val_error_median_m"),
+            (model.get("final_metrics") or {}).get("val_loss"),
+            (model.get("verification") or {}).get("status"),
+            "bundle" if model.get("imported_from") else "trained here",
+            format_instant_local(model["created_at"]),
+        )
+        for model in answer["models"]
+    ]
+    numbers: tuple[Any, ...] = (("parameters", "right"), ("median error m", "right"), ("val loss", "right"))
+    columns = ("id", "name", "architecture", *numbers, "verification", "from", "created")
+    session.out.result(answer, lambda: session.out.table(columns, rows, empty="No models. Train one: heimdall train"))
+
+
+@add_command(app, "show")
+def show_model(session: Session, model: ModelReference) -> None:
+    """Show one model with its lineage, measurements and baselines."""
+    found = session.client.get(f"/training/models/{find_model(session.client, model)['id']}")
+    session.out.result(found, lambda: _print_model(session, found))
+
+
+def _print_model(session: Session, model: dict[str, Any]) -> None:
+    metrics, performance = model.get("final_metrics") or {}, model.get("performance") or {}
+    session.out.details(
+        [
+            ("id", model["id"]),
+            ("name", f"{model['name']} v{model['version']}"),
+            ("architecture", model["architecture"]),
+            ("parameters", model.get("parameters_count")),
+            ("median error, m", metrics.get("val_error_median_m")),
+            ("68 % within, m", metrics.get("val_error_p68_m")),
+            ("95 % within, m", metrics.get("val_error_p95_m")),
+            ("share inside 68 % ellipse", metrics.get("val_coverage_68")),
+            ("validation loss", metrics.get("val_loss")),
+            ("validation accuracy", metrics.get("val_accuracy")),
+            ("accuracy radius, m", model.get("accuracy_radius_m")),
+            ("one example takes, ms", performance.get("inference_latency_ms")),
+            ("faster than PyTorch by", performance.get("onnx_speedup_factor")),
+            ("data set", model.get("dataset_name") or model.get("dataset_id")),
+            ("job", model.get("training_job_id")),
+            ("imported from bundle", model.get("imported_from")),
+            ("ONNX", f"{format_size(model['size_bytes'])}, opset {model['onnx_opset']}, sha256 {model['sha256']}"),
+            ("created", format_instant_local(model["created_at"])),
+        ]
+    )
+    for baseline in model.get("baselines") or []:
+        value = baseline.get("error_median_m")
+        shown = f"median error {value:.1f} m" if value is not None else baseline.get("reason") or "not measured"
+        session.out.line(f"  beside it: {clean_text(baseline['name'])}, {shown}")
+    _print_verification(session, model.get("verification") or {})
+
+
+@add_command(app, "export")
+def export_model(
+    session: Session,
+    model: ModelReference,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="File or folder. [default: NAME-vVERSION.heimdall here]")] = None,
+    config: Annotated[bool, typer.Option("--config/--no-config", help="With the training settings.")] = True,
+    metrics: Annotated[bool, typer.Option("--metrics/--no-metrics", help="With the measurements.")] = True,
+    normalization: Annotated[bool, typer.Option("--normalization/--no-normalization", help="With the feature statistics.")] = True,
+    samples: Annotated[bool, typer.Option("--samples/--no-samples", help="With examples by which the receiver verifies it.")] = True,
+    num_samples: Annotated[int, typer.Option(min=1, max=10, help="How many examples.")] = 5,
+    description: Annotated[str | None, typer.Option(help="Words for the receiver.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
+) -> None:
+    """Write a model as one .heimdall file."""
+    found = find_model(session.client, model)
+    query: dict[str, Any] = {
+        "include_config": config,
+        "include_metrics": metrics,
+        "include_normalization": normalization,
+        "include_samples": samples,
+        "num_samples": num_samples,
+    }
+    if description is not None:
+        query["description"] = description
+
+    def choose_target(server_name: str | None) -> Path:
+        name = server_name or f"model-{found['id'][:8]}.heimdall"
+        target = output / name if output and output.is_dir() else output or Path(name)
+        if target.exists() and not force:
+            raise ConflictError(f"{target} is there already. Replace it with --force, or name another file with --output.", field="output")
+        if not target.parent.is_dir():
+            raise InvalidInputError(f"There is no folder {target.parent}.", field="output")
+        return target
+
+    with TransferBar(session.out, "Writing", None) as bar:
+        written = session.client.download(f"/training/models/{found['id']}/export", query, choose_target, bar.advance)
+    size = written.stat().st_size
+    payload = {"path": str(written), "size_bytes": size, "model_id": found["id"]}
+    session.out.result(payload, lambda: session.out.line(f"Wrote {written} ({format_size(size)})."))
+
+
+@add_command(app, "import")
+def import_model(session: Session, file: BundlePath) -> None:
+    """Bring in a .heimdall file; it is checked and run before it counts."""
+    if not file.is_file():
+        raise InvalidInputError(f"There is no file {file}.", field="FILE")
+    with TransferBar(session.out, "Sending", file.stat().st_size) as bar:
+        answer, status = session.client.upload("/training/models/import", [file], None, bar.advance)
+
+    def show() -> None:
+        session.out.line(f"Model {answer['model_id']}" + (", which was here already." if status == 200 else " is here now."))
+        _print_verification(session, answer.get("verification") or {})
+
+    session.out.result(answer, show)
+
+
+@add_command(app, "rename")
+def rename_model(session: Session, model: ModelReference, name: Annotated[str, typer.Argument(help="The new name.")]) -> None:
+    """Give a model another name."""
+    found = find_model(session.client, model)
+    changed = session.client.patch(f"/training/models/{found['id']}", {"name": name})
+    session.out.result(changed, lambda: session.out.line(f"Now '{clean_text(changed['name'])}' v{changed['version']}."))
+
+
+@add_command(app, "delete")
+def delete_model(
+    session: Session,
+    model: ModelReference,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    confirm_name: Annotated[str | None, typer.Option(help="The model's name; needed where the model is in use.")] = None,
+) -> None:
+    """Delete a model."""
+    found = find_model(session.client, model)
+    if not yes and confirm_name is None and not session.out.as_json:
+        typer.confirm(f"Delete '{clean_text(found['name'])}' v{found['version']}?", abort=True)
+    session.client.delete(f"/training/models/{found['id']}", {"confirm_name": confirm_name} if confirm_name else None)
+    session.out.result({"deleted": found["id"]}, lambda: session.out.line(f"Deleted '{clean_text(found['name'])}' v{found['version']}."))
+
+
+@app.command("verify")
+def verify_bundle(file: BundlePath, as_json: AsJson = False) -> None:
+    """Check a .heimdall file here, without a server: form, hashes, network, and its samples run again."""
+    from heimdall.cli.output import Output
+    from heimdall.cli.verify import verify_file
+
+    if not file.is_file():
+        raise InvalidInputError(f"There is no file {file}.", field="FILE")
+    session = Session(settings=load_settings(), out=Output(as_json=as_json))
+    payload = verify_file(session.settings, file)
+    verification = payload["verification"]
+
+    def show() -> None:
+        session.out.details(
+            [(key.replace("_", " "), value) for key, value in payload["bundle"].items() if isinstance(value, (str, int, float))]
+        )
+        _print_verification(session, verification)
+
+    session.out.result(payload, show)
+    if verification["status"] == "failed":
+        raise NotVerifiedError(f"{file} did not prove itself: {verification['matched']} of {verification['total']} samples agree.")
+
+
+def _print_verification(session: Session, verification: dict[str, Any]) -> None:
+    if not verification:
+        return
+    figures = [
+        f"{verification['matched']} of {verification['total']} samples agree" if verification.get("total") is not None else "",
+        f"largest difference {verification['max_abs_diff']:.2g}" if verification.get("max_abs_diff") is not None else "",
+        f"{verification['latency_ms']:.2f} ms an example" if verification.get("latency_ms") is not None else "",
+    ]
+    session.out.line(f"Verification: {verification['status']}" + "".join(f", {text}" for text in figures if text))
+    for check in verification.get("checks") or []:
+        detail = f": {clean_text(check['detail'])}" if check.get("detail") else ""
+        session.out.line(f"  {check['status']:<8} {clean_text(check['name'])}{detail}")

@@ -1,0 +1,1 @@
+"""Data sets on disk: one memory-mapped form, importers, splits."""

@@ -1,0 +1,81 @@
+"""The manifest of a stored data set: everything about its arrays that is not a number in them."""
+
+from __future__ import annotations
+
+from typing import Final, Literal
+
+from pydantic import Field
+
+from heimdall.domain.base import Entity
+from heimdall.domain.canonical import hash_canonical
+from heimdall.domain.datasets import CoordinateFrame, DatasetKind, Feature, Receiver, Split
+
+FORMAT_VERSION: Final = 1
+
+ARRAY_DTYPES: Final[dict[str, str]] = {
+    "features": "<f4",
+    "mask": "|b1",
+    "receiver_index": "<i2",
+    "target": "<f8",
+    "target_up": "<f8",
+    "group": "<i4",
+    "time": "<f8",
+    "receiver_enu": "<f4",
+}
+"""The eight arrays of a data set and their types, little-endian everywhere."""
+
+FEATURES: Final[dict[str, Feature]] = {
+    feature.name: feature
+    for feature in (
+        Feature(name="heard", unit="", meaning="1 where the receiver heard the transmission, else 0"),
+        Feature(name="rssi_dbm", unit="dBm", meaning="received strength; 0 where not heard; relative where the device is not calibrated"),
+        Feature(name="snr_db", unit="dB", meaning="signal to noise in the channel; 0 where not heard"),
+        Feature(name="toa_offset_us", unit="us", meaning="time of arrival minus the example's mean over the receivers that heard"),
+        Feature(name="clock_sigma_us", unit="us", meaning="declared standard deviation of the receiver's clock"),
+        Feature(name="rx_east_km", unit="km", meaning="receiver's position, east of the frame's origin"),
+        Feature(name="rx_north_km", unit="km", meaning="receiver's position, north of the frame's origin"),
+        Feature(name="rx_up_km", unit="km", meaning="receiver's position, above the frame's tangent plane"),
+        Feature(name="tx_up_km", unit="km", meaning="reported altitude of the transmitter above the ellipsoid, the same in every token"),
+    )
+}
+"""The features importers and the simulator know, by name."""
+
+HEARD_ONLY_FEATURES: Final = frozenset({"rssi_dbm", "snr_db", "toa_offset_us"})
+"""Measured only where the receiver heard; elsewhere the stored 0 means nothing."""
+
+
+class ArraySpec(Entity):
+    """One array file: what it must look like, and the hash of its values in C order."""
+
+    dtype: str
+    shape: tuple[int, ...]
+    sha256: str
+
+
+class Manifest(Entity):
+    """What lies beside the arrays as ``manifest.json``. Holds no id, name or date: equal content has an equal hash."""
+
+    format_version: Literal[1] = FORMAT_VERSION
+    kind: DatasetKind
+    num_examples: int = Field(ge=1)
+    frame: CoordinateFrame
+    receivers: tuple[Receiver, ...] = Field(min_length=1)
+    features: tuple[Feature, ...] = Field(min_length=1)
+    split: Split
+    groups: tuple[str, ...] = Field(default=(), description="columns that the source could be grouped by")
+    accuracy_radius_m: float = Field(gt=0, description="m")
+    arrays: dict[str, ArraySpec]
+
+    @property
+    def feature_names(self) -> tuple[str, ...]:
+        """Names of the last axis of ``features``, in order."""
+        return tuple(feature.name for feature in self.features)
+
+    def content_hash(self) -> str:
+        """Return sha256 over the canonical manifest, which holds the sha256 of every array's values."""
+        return hash_canonical(self.model_dump(mode="json"))
+
+
+def pick_features(*names: str) -> tuple[Feature, ...]:
+    """Return the named features in this order."""
+    return tuple(FEATURES[name] for name in names)

@@ -1,0 +1,37 @@
+"""What every entity shares: frozen pydantic models, UTC instants and ids."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import UTC, datetime
+from typing import Annotated, Any, Self
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, PlainSerializer
+
+
+def _to_utc(value: datetime) -> datetime:
+    return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+def format_instant(value: datetime) -> str:
+    """Return ISO 8601 in UTC with microseconds and a trailing ``Z``."""
+    return _to_utc(value).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+Instant = Annotated[datetime, AfterValidator(_to_utc), PlainSerializer(format_instant, return_type=str, when_used="json")]
+"""An instant in UTC, written as ISO 8601 with ``Z``."""
+
+
+class Entity(BaseModel):
+    """A frozen value; changed only by :meth:`evolve`, which validates again."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="null")
+
+    def evolve(self, **changes: Any) -> Self:  # noqa: ANN401
+        """Return a validated copy with ``changes`` applied."""
+        return type(self).model_validate({**self.__dict__, **changes})
+
+
+def new_id() -> str:
+    """Return a fresh server-made identifier (UUID 4, text)."""
+    return str(uuid.uuid4())

@@ -1,0 +1,93 @@
+"""The networks on offer: data, not code, so that the API needs no torch.
+
+``training/architectures`` builds what stands here; a test holds ``parameters_count`` against the
+built network at the reference input (7 receivers, the synthetic features).
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from pydantic import Field
+
+from heimdall.domain.base import Entity
+from heimdall.domain.errors import NotFoundError
+
+REFERENCE_NUM_RECEIVERS: Final = 7
+REFERENCE_NUM_FEATURES: Final = 8
+
+
+class Architecture(Entity):
+    """A network of the catalogue."""
+
+    id: str
+    name: str
+    description: str
+    good_for: str
+    inputs: tuple[str, ...]
+    parameters_count: int = Field(description="at the reference input: 7 receivers, 8 features a token")
+    hyperparameters: dict[str, Any] = Field(default_factory=dict)
+
+
+_TOKENS: Final = ("receiver tokens: the data set's features, any number of receivers", "mask of the receivers present")
+
+ARCHITECTURES: Final[tuple[Architecture, ...]] = (
+    Architecture(
+        id="deepsets-s",
+        name="DeepSets, small",
+        description="One encoder for every receiver, mean and maximum over those present, full 2x2 Gaussian head.",
+        good_for="A first result in a minute, few thousand examples, receivers that come and go.",
+        inputs=_TOKENS,
+        parameters_count=44089,
+        hyperparameters={
+            "width": 64,
+            "embedding": 16,
+            "depth": 2,
+            "heads": 4,
+            "head_width": 128,
+            "dropout": 0.1,
+            "receiver_dropout": 0.1,
+        },
+    ),
+    Architecture(
+        id="set-transformer-m",
+        name="Set Transformer, medium",
+        description="Receivers attend to each other before pooling by attention, full 2x2 Gaussian head.",
+        good_for="Tens of thousands of examples, where the receivers' relations (time differences) carry the position.",
+        inputs=_TOKENS,
+        parameters_count=90361,
+        hyperparameters={
+            "width": 64,
+            "embedding": 16,
+            "depth": 2,
+            "heads": 4,
+            "head_width": 128,
+            "dropout": 0.1,
+            "receiver_dropout": 0.1,
+        },
+    ),
+    Architecture(
+        id="mlp-baseline",
+        name="MLP baseline",
+        description="All receivers in fixed order into one multilayer perceptron, full 2x2 Gaussian head.",
+        good_for="A plain yardstick for a fixed network of receivers; not for receivers that move or change.",
+        inputs=_TOKENS,
+        parameters_count=42629,
+        hyperparameters={"width": 128, "depth": 3, "dropout": 0.1},
+    ),
+)
+
+
+def get_architecture(architecture_id: str) -> Architecture:
+    """Return the catalogue's entry.
+
+    Raises
+    ------
+    NotFoundError
+        Naming the ids that exist.
+    """
+    for entry in ARCHITECTURES:
+        if entry.id == architecture_id:
+            return entry
+    known = ", ".join(entry.id for entry in ARCHITECTURES)
+    raise NotFoundError(f"There is no architecture '{architecture_id}'. Choose one of: {known}.", field="model_architecture")

@@ -1,0 +1,156 @@
+"""Data sets: what is stored of one, what it may be split by, and how one is asked for."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, StringConstraints, ValidationInfo, field_validator
+
+from heimdall.domain.base import Entity, Instant
+from heimdall.domain.jobs import Name
+
+
+class DatasetStatus(StrEnum):
+    """Where a data set is on its way to being usable."""
+
+    BUILDING = "building"
+    READY = "ready"
+    FAILED = "failed"
+
+
+class DatasetKind(StrEnum):
+    """Where the examples come from."""
+
+    SYNTHETIC = "synthetic"
+    POWDER = "powder"
+    LOCARDS = "locards"
+    RSSI_CSV = "rssi-csv"
+    RSSI_PARQUET = "rssi-parquet"
+
+
+class CoordinateFrame(Entity):
+    """Local east-north-up frame in metres, tangent to WGS84 at its origin."""
+
+    kind: Literal["enu"] = "enu"
+    latitude: float = Field(ge=-90, le=90, description="deg")
+    longitude: float = Field(ge=-180, le=180, description="deg")
+    altitude_m: float = Field(default=0.0, description="m above the WGS84 ellipsoid")
+
+
+class Receiver(Entity):
+    """A receiver site. A moving receiver has no fixed coordinates: they are part of each example."""
+
+    id: str
+    name: str
+    latitude: float | None = None
+    longitude: float | None = None
+    altitude_m: float | None = None
+    is_moving: bool = False
+
+
+class Feature(Entity):
+    """One number a receiver token carries, in physical units before normalization."""
+
+    name: str
+    unit: str
+    meaning: str
+
+
+class Split(Entity):
+    """How examples may be held out. Groups are never divided between training and validation."""
+
+    column: Literal["cell", "day", "session", "row"]
+    num_groups: int
+    seed: int = Field(default=0, description="of the shuffle of groups into folds; owned by the data set, so jobs compare")
+    cell_m: float | None = Field(default=None, description="m, edge of a location cell")
+    is_leaky: bool = Field(default=False, description="true where only single rows could be split: neighbours may leak")
+
+
+class RejectedRow(Entity):
+    """One row that was not taken, and why."""
+
+    row: int = Field(description="1-based data row of the source file")
+    reason: str
+
+
+class ImportReport(Entity):
+    """What an importer read, took and left out. Nothing is dropped silently."""
+
+    num_rows: int
+    num_accepted: int
+    num_rejected: int
+    reasons: dict[str, int] = Field(default_factory=dict, description="reason to count, complete")
+    rejected: tuple[RejectedRow, ...] = Field(default=(), description="the first 100 rejected rows")
+    notes: tuple[str, ...] = ()
+
+
+class Dataset(Entity):
+    """Labelled examples: immutable once ready, content-hashed, versioned by its config."""
+
+    id: str
+    name: str
+    description: str = ""
+    status: DatasetStatus
+    kind: DatasetKind
+    created_at: Instant
+    num_examples: int = 0
+    num_receivers: int = 0
+    progress_percent: float = 0.0
+    config: dict[str, Any] = Field(default_factory=dict)
+    config_hash: str = Field(description="sha256 of the canonical config, sources included")
+    content_hash: str | None = Field(default=None, description="sha256 of the stored arrays and their manifest")
+    split: Split | None = None
+    groups: tuple[str, ...] = Field(default=(), description="columns that examples may be grouped by")
+    frame: CoordinateFrame | None = None
+    receivers: tuple[Receiver, ...] = ()
+    features: tuple[Feature, ...] = ()
+    accuracy_radius_m: float | None = Field(default=None, description="m, default radius of the accuracy metric")
+    size_bytes: int = 0
+    report: ImportReport | None = None
+    error_message: str | None = None
+    source: str = Field(default="", description="where the data come from, and their licence")
+    is_demo: bool = False
+    version: int = 1
+
+
+class SyntheticDatasetConfig(Entity):
+    """A simulated receiver network (first version: features, no IQ)."""
+
+    kind: Literal["synthetic"] = "synthetic"
+    name: Name
+    description: str = Field(default="", max_length=2000)
+    num_examples: int = Field(default=20_000, ge=100, le=10_000_000)
+    seed: int = Field(default=0, ge=0, le=2**31 - 1)
+    frequency_mhz: float = Field(default=145.0, ge=30, le=3000, allow_inf_nan=False, description="MHz, carrier")
+    path_loss_exponent: float = Field(default=3.5, ge=2, le=6, allow_inf_nan=False)
+    shadowing_sigma_db: float = Field(default=6.0, ge=0, le=20, allow_inf_nan=False, description="dB")
+    shadowing_correlation: float = Field(default=0.46, ge=0, lt=1, allow_inf_nan=False, description="between receivers")
+    clock_sigma_ns: float = Field(default=50.0, ge=0, le=1e9, allow_inf_nan=False, description="ns, per receiver and example")
+    delay_noise_sigma_ns: float = Field(default=150.0, ge=0, le=1e9, allow_inf_nan=False, description="ns at 20 dB SNR")
+    tx_power_min_dbm: float = Field(default=27.0, ge=-30, le=60, allow_inf_nan=False, description="dBm")
+    tx_power_max_dbm: float = Field(default=43.0, ge=-30, le=60, allow_inf_nan=False, validate_default=True, description="dBm")
+    min_receivers: int = Field(default=3, ge=1, le=7, description="examples heard by fewer are drawn again")
+    margin_km: float = Field(default=10.0, ge=0, le=200, allow_inf_nan=False, description="km around the receivers' box")
+
+    @field_validator("tx_power_max_dbm")
+    @classmethod
+    def _refuse_an_empty_range(cls, value: float, info: ValidationInfo) -> float:
+        if value < info.data.get("tx_power_min_dbm", value):
+            raise ValueError("must not be below tx_power_min_dbm")
+        return value
+
+
+class ImportDatasetConfig(Entity):
+    """Options of an importer; the files come as parts of the same request."""
+
+    kind: Literal["powder", "locards", "rssi-csv", "rssi-parquet"]
+    name: Name
+    description: str = Field(default="", max_length=2000)
+    cell_m: float = Field(default=200.0, ge=10, le=100_000, allow_inf_nan=False, description="m, edge of a location cell")
+    split_column: Literal["cell", "day", "session"] = Field(default="cell", description="what is held out together")
+    split_seed: int = Field(default=0, ge=0, le=2**31 - 1)
+    accuracy_radius_m: float | None = Field(default=None, gt=0, le=1e6, allow_inf_nan=False)
+
+
+DatasetId = Annotated[str, StringConstraints(min_length=1, max_length=100)]

@@ -1,0 +1,103 @@
+"""What the training loop is asked for and what it reports: the words between ``worker`` and ``training``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Protocol
+
+from heimdall.domain.datasets import Dataset
+from heimdall.domain.jobs import Checkpoint, DeviceInfo, PendingAction, TrainingJobConfig
+from heimdall.domain.metrics import TrainingMetric
+from heimdall.domain.models import Baseline, FinalMetrics, Normalization, Performance, TensorSpec
+
+
+@dataclass(frozen=True)
+class TrainingRequest:
+    """One attempt of one job. ``checkpoint`` and ``checkpoint_path`` come together or not at all."""
+
+    job_id: str
+    attempt: int
+    config: TrainingJobConfig
+    dataset: Dataset
+    dataset_dir: Path
+    work_dir: Path
+    checkpoint: Checkpoint | None = None
+    checkpoint_path: Path | None = None
+
+
+@dataclass(frozen=True)
+class EpochReport:
+    """What one finished epoch hands to the sink."""
+
+    metric: TrainingMetric
+    progress_percent: float
+    total_epochs: int
+    estimated_completion: datetime | None
+    best_epoch: int | None
+    best_val_loss: float | None
+    best_val_error_median_m: float | None
+    device: DeviceInfo | None = None
+
+
+@dataclass(frozen=True)
+class CheckpointFile:
+    """A complete, fsynced checkpoint at a temporary place; the sink makes it durable and points to it."""
+
+    path: Path
+    sha256: str
+    epoch: int
+    step: int
+    batch: int
+
+
+@dataclass(frozen=True)
+class ModelDraft:
+    """A finished network with everything measured about it; files lie in the attempt's work folder."""
+
+    onnx_path: Path
+    samples_path: Path
+    evaluation_path: Path
+    onnx_opset: int
+    parameters_count: int
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    final_metrics: FinalMetrics
+    normalization: Normalization
+    baselines: tuple[Baseline, ...]
+    performance: Performance
+    accuracy_radius_m: float
+    best_epoch: int
+    weights_sha256: str
+    """Hash of the final (not the best) weights: equal runs have equal hashes."""
+
+
+@dataclass(frozen=True)
+class TrainingOutcome:
+    """How an attempt ended: exactly one of the three is true."""
+
+    model: ModelDraft | None = None
+    stopped_for: PendingAction | None = None
+    notes: tuple[str, ...] = field(default=())
+
+
+class TrainingSink(Protocol):
+    """Where the loop reports. Every method may raise LeaseLostError: the loop then ends at once and writes nothing more."""
+
+    def report_device(self, device: DeviceInfo, *, resume_is_exact: bool | None) -> None:
+        """Say where the attempt runs; called once, before the first step."""
+
+    def report_tick(
+        self, *, epoch: int, batch: int, total_batches: int, progress_percent: float, estimated_completion: datetime | None
+    ) -> None:
+        """Say how far inside an epoch the loop is. Cheap (under 15 microseconds) and lossy; the sink throttles."""
+
+    def report_epoch(self, report: EpochReport) -> None:
+        """Make one epoch durable in one transaction (metric, progress, event) before returning."""
+
+    def save_checkpoint(self, checkpoint: CheckpointFile) -> None:
+        """Move the file to its durable place and point the job to it; keeps the last two."""
+
+    def requested_action(self) -> PendingAction | None:
+        """Return what the person asked for; read from memory, called between any two optimizer steps."""

@@ -1,0 +1,1 @@
+"""Pure physics on NumPy arrays. No I/O."""

@@ -1,0 +1,334 @@
+"""Data sets: asked for, built in a worker, deleted. The row says what is true; the arrays are artifacts.
+
+NumPy and everything that reads arrays is imported only inside a build, so the API process stays small.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import logging
+import uuid
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from heimdall.domain.base import new_id
+from heimdall.domain.canonical import hash_canonical
+from heimdall.domain.datasets import Dataset, DatasetKind, DatasetStatus, ImportDatasetConfig, SyntheticDatasetConfig
+from heimdall.domain.errors import ConflictError, HeimdallError, InvalidInputError, NotFoundError, StorageFullError, UnavailableError
+
+if TYPE_CHECKING:
+    from heimdall.datasets.build import BuiltDataset
+    from heimdall.domain.ports import ArtifactStore, Clock, JobQueue, Store
+
+logger = logging.getLogger(__name__)
+
+DEMO_DATASET_ID: Final = str(uuid.uuid5(uuid.NAMESPACE_URL, "heimdall:demo-dataset"))
+"""Always the same, so that two processes starting at once seed one demo."""
+
+DEMO_CONFIG: Final = SyntheticDatasetConfig(
+    name="Demo: synchronized network (simulated)",
+    description="6,000 simulated transmissions at 145 MHz in north-west Italy: enough to see a network learn in seconds.",
+    num_examples=6_000,
+    min_receivers=4,
+    margin_km=0.0,
+    clock_sigma_ns=50.0,
+    shadowing_sigma_db=4.0,
+)
+
+_NATURAL_SPLITS: Final = {"locards": "session"}
+"""What an importer splits by where the request leaves it open: aircraft fly on, so location cells leak."""
+
+AnyConfig = SyntheticDatasetConfig | ImportDatasetConfig
+
+_PROGRESS_INTERVAL: Final = timedelta(seconds=0.5)
+_HASH_BLOCK_BYTES: Final = 1 << 20
+_MAX_SOURCE_NAME: Final = 255
+
+
+class DatasetService:
+    """Use cases of data sets.
+
+    Parameters
+    ----------
+    store, queue, artifacts, clock
+        The ports.
+    """
+
+    def __init__(self, *, store: Store, queue: JobQueue, artifacts: ArtifactStore, clock: Clock) -> None:
+        self._store = store
+        self._queue = queue
+        self._artifacts = artifacts
+        self._clock = clock
+
+    def create_synthetic(self, config: SyntheticDatasetConfig, *, is_demo: bool = False) -> Dataset:
+        """Store a data set to be simulated and wake a worker; it is ``building`` on return.
+
+        A broker that is away delays the build and loses nothing: the sweeper asks again.
+        """
+        dataset = self._make_row(new_id(), config, is_demo=is_demo)
+        return self._add(dataset)
+
+    def create_import(self, config: ImportDatasetConfig, files: list[tuple[str, Path]]) -> Dataset:
+        """Take the files of an import and wake a worker.
+
+        Parameters
+        ----------
+        config
+            Which importer; what it leaves open gets the importer's natural choice.
+        files
+            Name as the user wrote it, and where the file lies. The files are moved away. Names are kept as text only.
+
+        Raises
+        ------
+        InvalidInputError
+            Where there is no file, or one is empty.
+        StorageFullError
+            Where the disk is full; nothing is kept.
+        """
+        if not files:
+            raise InvalidInputError("An import needs at least one file.", field="file")
+        if "split_column" not in config.model_fields_set:
+            config = config.evolve(split_column=_NATURAL_SPLITS.get(config.kind, config.split_column))
+        dataset_id = new_id()
+        sources = [_describe_source(name, path) for name, path in files]
+        dataset = self._make_row(dataset_id, config, sources)
+        try:
+            for number, (_, path) in enumerate(files):
+                self._artifacts.put(_incoming_key(dataset_id, number, config.kind), path)
+            return self._add(dataset)
+        except HeimdallError:
+            with contextlib.suppress(HeimdallError):
+                self._artifacts.delete(_incoming_folder(dataset_id))
+            raise
+
+    def find_all(self) -> list[Dataset]:
+        """Return all data sets, newest first."""
+        with self._store.read() as tx:
+            return tx.datasets.find_all()
+
+    def get(self, dataset_id: str) -> Dataset:
+        """Return one data set. NotFoundError."""
+        with self._store.read() as tx:
+            return tx.datasets.get(dataset_id)
+
+    def delete(self, dataset_id: str) -> None:
+        """Remove a data set: first the row, then the files, so that no row ever points to nothing.
+
+        Raises
+        ------
+        NotFoundError
+            Where there is none.
+        ConflictError
+            Where active jobs use it.
+        """
+        with self._store.write() as tx:
+            tx.datasets.delete(dataset_id)
+        self._remove_files(dataset_id)
+        logger.info("dataset_deleted", extra={"dataset_id": dataset_id})
+
+    def ensure_demo(self) -> Dataset:
+        """Return the demo data set, made here and now where there is none. A failed or unfinished one is made again."""
+        with self._store.read() as tx:
+            known = {dataset.id: dataset for dataset in tx.datasets.find_all()}
+        demo = known.get(DEMO_DATASET_ID)
+        if demo is not None and demo.status is DatasetStatus.FAILED:
+            self.delete(demo.id)
+            demo = None
+        if demo is None:
+            row = self._make_row(DEMO_DATASET_ID, DEMO_CONFIG, is_demo=True)
+            with contextlib.suppress(ConflictError), self._store.write() as tx:
+                tx.datasets.add(row)
+        return self.build(DEMO_DATASET_ID)
+
+    def build(self, dataset_id: str) -> Dataset:
+        """Make the arrays of a ``building`` data set; does nothing to any other.
+
+        Safe to repeat after a crash and to run twice at once: files appear as a whole, and equal configs give equal bytes.
+        Progress is stored at most twice a second.
+
+        Returns
+        -------
+        Dataset
+            ``ready``, or ``failed`` with one plain sentence and no files.
+
+        Raises
+        ------
+        UnavailableError
+            Where the database or the artifacts do not answer: the data set stays ``building`` and may be tried again.
+        NotFoundError
+            Where the data set was deleted meanwhile; nothing of it is kept.
+        """
+        dataset = self.get(dataset_id)
+        if dataset.status is not DatasetStatus.BUILDING:
+            self._artifacts.delete(_incoming_folder(dataset_id))
+            return dataset
+        try:
+            with self._artifacts.scratch() as scratch:
+                folder = scratch / "dataset"
+                folder.mkdir()
+                built = self._build_into(dataset, folder, self._make_progress(dataset_id))
+                self._require_building(dataset_id)
+                self._artifacts.put_folder(_folder(dataset_id), folder)
+            result = self._finish(dataset_id, _as_ready(built))
+        except NotFoundError as error:
+            result = self._explain_missing(dataset_id, error)
+        except _AlreadyBuiltError:
+            return self.get(dataset_id)
+        except HeimdallError as error:
+            if isinstance(error, UnavailableError) and not isinstance(error, StorageFullError):
+                raise
+            result = self._fail(dataset_id, error)
+        self._artifacts.delete(_incoming_folder(dataset_id))
+        return result
+
+    def _make_row(
+        self, dataset_id: str, config: AnyConfig, sources: list[dict[str, Any]] | None = None, *, is_demo: bool = False
+    ) -> Dataset:
+        stored = config.model_dump(mode="json") | ({} if sources is None else {"sources": sources})
+        hashed = {key: value for key, value in stored.items() if key not in ("name", "description")}
+        if "sources" in hashed:
+            hashed["sources"] = [source["sha256"] for source in hashed["sources"]]
+        return Dataset(
+            id=dataset_id,
+            name=config.name,
+            description=config.description,
+            status=DatasetStatus.BUILDING,
+            kind=DatasetKind(config.kind),
+            created_at=self._clock.now(),
+            config=stored,
+            config_hash=hash_canonical(hashed),
+            is_demo=is_demo,
+        )
+
+    def _add(self, dataset: Dataset) -> Dataset:
+        with self._store.write() as tx:
+            tx.datasets.add(dataset)
+        try:
+            self._queue.enqueue_dataset(dataset.id)
+        except UnavailableError as error:
+            logger.warning("dataset_not_enqueued", extra={"dataset_id": dataset.id, "reason": error.detail})
+        return dataset
+
+    def _build_into(self, dataset: Dataset, folder: Path, progress: Callable[[float], None]) -> BuiltDataset:
+        from heimdall.datasets.build import build_import, build_synthetic
+        from heimdall.datasets.importers.sources import SourceFile
+
+        if dataset.kind is DatasetKind.SYNTHETIC:
+            return build_synthetic(SyntheticDatasetConfig.model_validate(dataset.config), folder, progress)
+        names = [source["name"] for source in dataset.config["sources"]]
+        config = ImportDatasetConfig.model_validate({key: value for key, value in dataset.config.items() if key != "sources"})
+        with contextlib.ExitStack() as stack:
+            files = [
+                SourceFile(name, stack.enter_context(self._artifacts.local(_incoming_key(dataset.id, number, config.kind))))
+                for number, name in enumerate(names)
+            ]
+            return build_import(config, files, folder, progress)
+
+    def _make_progress(self, dataset_id: str) -> Callable[[float], None]:
+        last = self._clock.now()
+
+        def save(share: float) -> None:
+            nonlocal last
+            now = self._clock.now()
+            if now - last < _PROGRESS_INTERVAL:
+                return
+            last = now
+            with contextlib.suppress(UnavailableError):
+                self._change_building(dataset_id, {"progress_percent": round(min(99.0, 100 * share), 1)})
+
+        return save
+
+    def _require_building(self, dataset_id: str) -> None:
+        if self.get(dataset_id).status is not DatasetStatus.BUILDING:
+            raise _AlreadyBuiltError
+
+    def _change_building(self, dataset_id: str, changes: dict[str, Any]) -> Dataset:
+        with self._store.write() as tx:
+            current = tx.datasets.get(dataset_id, lock=True)
+            if current.status is not DatasetStatus.BUILDING:
+                raise _AlreadyBuiltError
+            changed = current.evolve(**changes, version=current.version + 1)
+            tx.datasets.save(changed, expected_version=current.version)
+        return changed
+
+    def _finish(self, dataset_id: str, changes: dict[str, Any]) -> Dataset:
+        dataset = self._change_building(dataset_id, changes)
+        logger.info("dataset_ready", extra={"dataset_id": dataset_id, "num_examples": dataset.num_examples})
+        return dataset
+
+    def _explain_missing(self, dataset_id: str, error: NotFoundError) -> Dataset:
+        """Tell a data set that was deleted while it was built from one whose source files are gone."""
+        try:
+            self.get(dataset_id)
+        except NotFoundError:
+            self._remove_files(dataset_id)
+            raise
+        return self._fail(dataset_id, error)
+
+    def _fail(self, dataset_id: str, error: HeimdallError) -> Dataset:
+        logger.warning("dataset_failed", extra={"dataset_id": dataset_id, "reason": error.detail})
+        try:
+            dataset = self._change_building(dataset_id, {"status": DatasetStatus.FAILED, "error_message": error.detail})
+        except _AlreadyBuiltError:
+            return self.get(dataset_id)
+        with contextlib.suppress(HeimdallError):
+            self._artifacts.delete(_folder(dataset_id))
+        return dataset
+
+    def _remove_files(self, dataset_id: str) -> None:
+        for key in (_folder(dataset_id), _incoming_folder(dataset_id)):
+            try:
+                self._artifacts.delete(key)
+            except HeimdallError as error:
+                logger.warning("dataset_files_left", extra={"dataset_id": dataset_id, "key": key, "reason": error.detail})
+
+
+class _AlreadyBuiltError(Exception):
+    """Another process finished the same data set first."""
+
+
+def _as_ready(built: BuiltDataset) -> dict[str, Any]:
+    manifest = built.manifest
+    return {
+        "status": DatasetStatus.READY,
+        "progress_percent": 100.0,
+        "num_examples": manifest.num_examples,
+        "num_receivers": len(manifest.receivers),
+        "content_hash": built.content_hash,
+        "split": manifest.split,
+        "groups": manifest.groups,
+        "frame": manifest.frame,
+        "receivers": manifest.receivers,
+        "features": manifest.features,
+        "accuracy_radius_m": manifest.accuracy_radius_m,
+        "size_bytes": built.size_bytes,
+        "report": built.report,
+        "source": built.source,
+    }
+
+
+def _describe_source(name: str, path: Path) -> dict[str, Any]:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(_HASH_BLOCK_BYTES):
+            digest.update(block)
+        size = file.tell()
+    shown = "".join(letter for letter in name if letter.isprintable())[:_MAX_SOURCE_NAME] or "unnamed"
+    if size == 0:
+        raise InvalidInputError(f"The file '{shown}' is empty.", field="file")
+    return {"name": shown, "sha256": digest.hexdigest(), "size_bytes": size}
+
+
+def _folder(dataset_id: str) -> str:
+    return f"datasets/{dataset_id}"
+
+
+def _incoming_folder(dataset_id: str) -> str:
+    return f"incoming/{dataset_id}"
+
+
+def _incoming_key(dataset_id: str, number: int, kind: str) -> str:
+    return f"{_incoming_folder(dataset_id)}/{number}.{'parquet' if kind == 'rssi-parquet' else 'csv'}"

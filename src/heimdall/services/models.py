@@ -1,0 +1,140 @@
+"""The trained models: list, look at, rename, delete."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any, Final
+
+from heimdall.domain.bundles import MAX_NAME_LENGTH, clean_text
+from heimdall.domain.errors import ConflictError, InvalidInputError, NotFoundError
+from heimdall.domain.jobs import ACTIVE_STATUSES
+from heimdall.domain.models import TrainedModel, TrainedModelDetail
+from heimdall.domain.ports import ArtifactStore, JobQuery, Store, Transaction
+
+if TYPE_CHECKING:
+    import numpy as np
+
+DEFAULT_MAX_ROWS: Final = 2000
+_PAGE: Final = 200
+
+
+class ModelService:
+    """Use cases around stored models."""
+
+    def __init__(self, *, store: Store, artifacts: ArtifactStore) -> None:
+        self._store = store
+        self._artifacts = artifacts
+
+    def find_all(self) -> list[TrainedModel]:
+        """Return all models, newest first."""
+        with self._store.read() as tx:
+            return tx.models.find_all()
+
+    def get(self, model_id: str) -> TrainedModelDetail:
+        """Return one with all its detail. NotFoundError."""
+        with self._store.read() as tx:
+            return tx.models.get(model_id)
+
+    def rename(self, model_id: str, name: str) -> TrainedModelDetail:
+        """Give a model another name; it takes the next version under that name.
+
+        Raises
+        ------
+        NotFoundError
+            No such model.
+        InvalidInputError
+            A name that is empty, longer than 255 characters or has control characters.
+        """
+        wanted = name.strip()
+        if not 1 <= len(wanted) <= MAX_NAME_LENGTH:
+            raise InvalidInputError(f"A model name has 1 to {MAX_NAME_LENGTH} characters.", field="name")
+        if clean_text(wanted, limit=MAX_NAME_LENGTH) != wanted:
+            raise InvalidInputError("A model name must not contain control characters.", field="name")
+        with self._store.write() as tx:
+            model = tx.models.get(model_id, lock=True)
+            if model.name == wanted:
+                return model
+            version = tx.models.next_version(wanted)
+            tx.models.rename(model_id, name=wanted, version=version)
+        return model.evolve(name=wanted, version=version)
+
+    def delete(self, model_id: str, *, confirm_name: str | None = None) -> None:
+        """Remove a model: its row first, then its files, so that a listed model always has them.
+
+        Raises
+        ------
+        NotFoundError
+            No such model.
+        ConflictError
+            Code ``confirm_name``: the model is in use and ``confirm_name`` is not its name.
+        """
+        with self._store.write() as tx:
+            model = tx.models.get(model_id, lock=True)
+            reason = _find_use(tx, model)
+            if reason is not None and confirm_name != model.name:
+                message = f"The model is in use: {reason}. Repeat its name '{model.name}' to delete it all the same."
+                raise ConflictError(message, field="confirm_name", code="confirm_name")
+            tx.models.delete(model_id)
+        self._artifacts.delete(f"models/{model_id}")
+
+    def evaluation(self, model_id: str, *, max_rows: int = DEFAULT_MAX_ROWS) -> dict[str, Any]:
+        """Return truth and prediction of the validation examples, thinned evenly to at most ``max_rows``.
+
+        Returns
+        -------
+        dict
+            ``total``, ``num_rows`` and equally long columns: ``row``, ``truth_enu_m`` and ``prediction_enu_m`` ([east, north] m),
+            ``error_m``, ``covariance_m2`` ([[xx, xy], [xy, yy]]), ``num_heard``; a number that is not finite is null.
+
+        Raises
+        ------
+        NotFoundError
+            No such model, or none of it was measured here (an imported model).
+        """
+        model = self.get(model_id)
+        if model.evaluation_key is None:
+            raise NotFoundError("This model has no evaluation: it was imported, and its bundle carries only samples.")
+        from safetensors.numpy import load
+
+        with self._artifacts.open(model.evaluation_key) as source:
+            tensors = load(source.read())
+        total = len(tensors["truth_enu_m"])
+        kept = _thin(total, max(1, max_rows))
+        columns = {name: _to_json(tensor[kept]) for name, tensor in tensors.items()}
+        columns["error_m"] = [
+            None if None in (*truth, *found) else math.dist(truth, found)
+            for truth, found in zip(columns["truth_enu_m"], columns["prediction_enu_m"], strict=True)
+        ]
+        return {"total": total, "num_rows": len(kept), "accuracy_radius_m": model.accuracy_radius_m, **columns}
+
+
+def _thin(total: int, max_rows: int) -> list[int]:
+    """Return at most ``max_rows`` indices spread evenly over ``range(total)``."""
+    if total <= max_rows:
+        return list(range(total))
+    return [index * total // max_rows for index in range(max_rows)]
+
+
+def _to_json(tensor: np.ndarray[Any, Any]) -> list[Any]:
+    return [_null_non_finite(value) for value in tensor.tolist()]
+
+
+def _null_non_finite(value: Any) -> Any:  # noqa: ANN401
+    if isinstance(value, list):
+        return [_null_non_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _find_use(tx: Transaction, model: TrainedModelDetail) -> str | None:
+    """Say who still works with the model's training: an active job that is, or goes on from, the job that made it."""
+    if model.training_job_id is None:
+        return None
+    cursor = None
+    while True:
+        page = tx.jobs.find(JobQuery(statuses=ACTIVE_STATUSES, limit=_PAGE, cursor=cursor))
+        for job in page.items:
+            if model.training_job_id in (job.id, job.continued_from):
+                return f"the {job.status} job '{job.name}' goes on from its training"
+        cursor = page.next_cursor
+        if cursor is None:
+            return None

@@ -1,0 +1,138 @@
+"""Typed settings from the environment (``HEIMDALL_*``); ``heimdall config`` prints this table."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, SecretStr, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from heimdall.domain.errors import InvalidInputError
+
+
+def _default_data_dir() -> Path:
+    base = os.environ.get("XDG_DATA_HOME")
+    return (Path(base) if base else Path.home() / ".local" / "share") / "heimdall"
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether an address to listen on can be reached from this machine only."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+class Settings(BaseSettings):
+    """One field per switch. The defaults are the embedded size: no server to install."""
+
+    model_config = SettingsConfigDict(env_prefix="HEIMDALL_", frozen=True, extra="ignore")
+
+    data_dir: Path = Field(default_factory=_default_data_dir, description="Folder of database, artifacts and embedded broker.")
+    host: str = Field(default="127.0.0.1", description="Address to listen on. Beyond loopback a token is required.")
+    port: int = Field(default=8001, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
+    url: str | None = Field(default=None, description="Server that the command line talks to; default http://HOST:PORT.")
+    token: SecretStr | None = Field(default=None, description="Bearer token; needed beyond loopback.")
+    allowed_origins: tuple[str, ...] = Field(default=(), description="Further Origins the browser may come from, as JSON list.")
+    allowed_hosts: tuple[str, ...] = Field(default=(), description="Further Host names the server answers to, as JSON list.")
+    database_url: str | None = Field(default=None, description="postgresql://…; default: SQLite in the data folder.")
+    broker_url: str | None = Field(default=None, description="amqp://… or redis://…; default: embedded, in the data folder.")
+    queue_prefix: str = Field(
+        default="heimdall",
+        pattern=r"^[A-Za-z0-9_-]{1,50}$",
+        description="First part of the queues' names; keeps installations on one broker apart.",
+    )
+    artifacts_url: str | None = Field(default=None, description="s3://bucket/prefix; default: a folder in the data folder.")
+    frontend_dir: Path | None = Field(default=None, description="Built page; default: the one that came with the program.")
+    worker_slots: int = Field(default=2, ge=1, le=64, description="Jobs that one worker trains at the same time.")
+    worker_queues: tuple[Literal["cpu", "gpu", "dataset"], ...] = Field(
+        default=("cpu", "gpu", "dataset"), description="Queues this worker serves, as JSON list."
+    )
+    torch_threads: int = Field(default=0, ge=0, le=256, description="CPU threads per job; 0: processors / slots, at least 1.")
+    lease_s: float = Field(default=10.0, ge=1, le=600, description="s, how long a job outlives its worker's last heartbeat.")
+    heartbeat_s: float = Field(default=2.0, ge=0.1, le=60, description="s between heartbeats.")
+    control_poll_s: float = Field(default=0.1, ge=0.1, le=5, description="s between looks for pause and cancel.")
+    stop_grace_s: float = Field(default=8.0, ge=0.5, le=600, description="s a loop may take to obey before it is ended.")
+    stall_timeout_s: float = Field(default=600.0, ge=5, le=86400, description="s without one optimizer step before a job counts as hung.")
+    max_attempts: int = Field(default=5, ge=1, le=100, description="Attempts lost in a row, without one epoch, before a job fails.")
+    sweep_s: float = Field(default=2.0, ge=0.1, le=60, description="s between looks for expired leases and unsent messages.")
+    enqueue_doubt_s: float = Field(default=5.0, ge=0.5, le=600, description="s before a pending job is sent again; doubles up to 60.")
+    busy_timeout_s: float = Field(default=10.0, ge=0.1, le=120, description="s to wait for a locked database.")
+    max_upload_mb: int = Field(default=2048, ge=1, le=1_000_000, description="MB, largest bundle or data file taken.")
+    max_json_kb: int = Field(default=256, ge=16, le=65536, description="kB, largest JSON body taken.")
+    max_creates_per_minute: int = Field(
+        default=1200, ge=0, le=1_000_000, description="Creates and imports a minute and client; 0: no limit."
+    )
+    verify_memory_mb: int = Field(default=4096, ge=256, le=1_000_000, description="MB of address space for the verifying child.")
+    verify_timeout_s: float = Field(default=60.0, ge=1, le=3600, description="s of wall time for the verifying child.")
+    socket_buffer_events: int = Field(default=1000, ge=10, le=100_000, description="Events waiting for one slow socket client.")
+    log_format: Literal["line", "json"] = Field(default="line", description="One readable line per event, or JSON.")
+    log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="Least important level logged.")
+    seed_demo: bool = Field(default=True, description="Make the demo data set on first start.")
+
+    @field_validator("data_dir")
+    @classmethod
+    def _make_absolute(cls, value: Path) -> Path:
+        return value.expanduser().resolve()
+
+    @cached_property
+    def resolved_database_url(self) -> str:
+        """URL for SQLAlchemy; a bare ``postgresql://`` takes the psycopg driver."""
+        if self.database_url is None:
+            return f"sqlite:///{self.data_dir / 'heimdall.sqlite'}"
+        return self.database_url.replace("postgresql://", "postgresql+psycopg://", 1)
+
+    @property
+    def is_embedded_database(self) -> bool:
+        """True on SQLite."""
+        return self.resolved_database_url.startswith("sqlite")
+
+    @property
+    def resolved_artifacts_url(self) -> str:
+        """URL or folder for fsspec."""
+        return self.artifacts_url or str(self.data_dir / "artifacts")
+
+    @property
+    def resolved_url(self) -> str:
+        """Where the command line finds the server."""
+        return (self.url or f"http://{self.host}:{self.port}").rstrip("/")
+
+    @property
+    def resolved_torch_threads(self) -> int:
+        """CPU threads of one job."""
+        return self.torch_threads or max(1, (os.cpu_count() or 1) // self.worker_slots)
+
+    @property
+    def frontend_places(self) -> tuple[Path, ...]:
+        """Where the built page may lie: the folder set, or this checkout's, or the one that came with the package."""
+        package = Path(__file__).resolve().parent
+        return (self.frontend_dir,) if self.frontend_dir else (package.parents[1] / "frontend" / "dist", package / "_frontend")
+
+    def find_frontend(self) -> Path | None:
+        """Return the folder of the built page, or None where it was not built."""
+        return next((folder for folder in self.frontend_places if (folder / "index.html").is_file()), None)
+
+    def check_exposure(self) -> None:
+        """Refuse to listen where others could come without a token.
+
+        Raises
+        ------
+        InvalidInputError
+            With the fix in the sentence.
+        """
+        if self.token is not None and not self.token.get_secret_value():
+            detail = "HEIMDALL_TOKEN is empty. Set it to a long random text, or unset it."
+            raise InvalidInputError(detail, field="token", code="token_needed")
+        if self.token is None and not is_loopback(self.host):
+            raise InvalidInputError(
+                f"Listening on {self.host or 'all addresses'} lets other machines in, and no token is set. Set one first, for example: "
+                "export HEIMDALL_TOKEN=$(openssl rand -hex 24), or listen on 127.0.0.1.",
+                field="host",
+                code="token_needed",
+            )

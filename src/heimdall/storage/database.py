@@ -1,0 +1,159 @@
+"""The database port on SQLAlchemy: one transaction at a time, committed whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cached_property
+from typing import Any
+
+from sqlalchemy import Connection, Engine, text
+
+from heimdall.domain.errors import UnavailableError
+from heimdall.storage.datasets import SqlDatasets
+from heimdall.storage.dialects import Dialect
+from heimdall.storage.engines import open_engine, parse_database_url
+from heimdall.storage.events import SqlEvents
+from heimdall.storage.faults import BUSY_MESSAGE, translated_faults
+from heimdall.storage.jobs import SqlJobs
+from heimdall.storage.logs import SqlLogs
+from heimdall.storage.metrics import SqlMetrics
+from heimdall.storage.models import SqlModels
+
+
+class SqlTransaction:
+    """All repositories on one transaction. Not for sharing between threads."""
+
+    def __init__(self, connection: Connection, dialect: Dialect) -> None:
+        self._connection = connection
+        self._dialect = dialect
+
+    @cached_property
+    def events(self) -> SqlEvents:
+        """The event log."""
+        return SqlEvents(self._connection, self._dialect)
+
+    @cached_property
+    def jobs(self) -> SqlJobs:
+        """Jobs."""
+        return SqlJobs(self._connection, self._dialect, self.events)
+
+    @cached_property
+    def metrics(self) -> SqlMetrics:
+        """Metric rows."""
+        return SqlMetrics(self._connection, self._dialect)
+
+    @cached_property
+    def logs(self) -> SqlLogs:
+        """Text logs."""
+        return SqlLogs(self._connection, self._dialect)
+
+    @cached_property
+    def datasets(self) -> SqlDatasets:
+        """Data sets."""
+        return SqlDatasets(self._connection)
+
+    @cached_property
+    def models(self) -> SqlModels:
+        """Models."""
+        return SqlModels(self._connection, self._dialect)
+
+
+class _Pool:
+    """The connections of one process; a forked child makes its own."""
+
+    def __init__(self, engine: Engine, dialect: Dialect) -> None:
+        self.pid = os.getpid()
+        self.engine = engine
+        self.driver_error: type[Exception] = engine.dialect.loaded_dbapi.Error
+        self.reader = engine if dialect.is_sqlite else engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+        # SQLite has one writer at a time. Threads of this process queue here, woken at once, instead of polling the file.
+        self.turn = threading.Lock()
+        self.mine = threading.local()
+
+
+class SqlStore:
+    """``Store`` on SQLite (a file) or PostgreSQL.
+
+    Parameters
+    ----------
+    url
+        ``sqlite:///path`` or ``postgresql://…``. Nothing is opened before first use.
+    busy_timeout_s
+        s to wait for another writer's lock before UnavailableError.
+    """
+
+    def __init__(self, url: str, busy_timeout_s: float = 10.0) -> None:
+        self.url = parse_database_url(url)
+        self.busy_timeout_s = busy_timeout_s
+        self._dialect = Dialect("sqlite" if self.url.get_backend_name() == "sqlite" else "postgresql")
+        self._inherited: _Pool | None = None
+        self._pool = _Pool(open_engine(self.url, busy_timeout_s), self._dialect)
+
+    def _own_pool(self) -> _Pool:
+        pool = self._pool
+        if pool.pid != os.getpid():
+            # The parent's connections are the parent's: kept unused, because closing one here may touch its locks.
+            self._inherited = pool
+            pool = self._pool = _Pool(open_engine(self.url, self.busy_timeout_s), self._dialect)
+        return pool
+
+    @contextmanager
+    def write(self) -> Iterator[SqlTransaction]:
+        """Open a write transaction: committed on a clean exit, rolled back on any exception."""
+        pool = self._own_pool()
+        with translated_faults(pool.driver_error), self._writer_turn(pool), pool.engine.connect() as connection:
+            self._begin(connection, "BEGIN IMMEDIATE")
+            transaction = SqlTransaction(connection, self._dialect)
+            yield transaction
+            transaction.events.flush()
+            connection.commit()
+
+    @contextmanager
+    def read(self) -> Iterator[SqlTransaction]:
+        """Open a consistent read: all of it sees the same moment. Nothing written in it survives."""
+        pool = self._own_pool()
+        with translated_faults(pool.driver_error), pool.reader.connect() as connection:
+            self._begin(connection, "BEGIN")
+            yield SqlTransaction(connection, self._dialect)
+
+    def _begin(self, connection: Connection, sqlite_word: str) -> None:
+        connection.begin()
+        if self._dialect.is_sqlite:
+            # The driver is in autocommit mode (see engines.py): the transaction begins here, and with the right lock.
+            driver: Any = connection.connection.driver_connection
+            driver.execute(sqlite_word)
+
+    @contextmanager
+    def _writer_turn(self, pool: _Pool) -> Iterator[None]:
+        if getattr(pool.mine, "is_writing", False):
+            raise RuntimeError("This thread already has a write transaction open; a second one would wait for the first forever.")
+        if self._dialect.is_sqlite and not pool.turn.acquire(timeout=self.busy_timeout_s):
+            raise UnavailableError(BUSY_MESSAGE)
+        pool.mine.is_writing = True
+        try:
+            yield
+        finally:
+            pool.mine.is_writing = False
+            if self._dialect.is_sqlite:
+                pool.turn.release()
+
+    def ping(self) -> None:
+        """Raise UnavailableError where the database does not answer or has no schema yet."""
+        pool = self._own_pool()
+        with translated_faults(pool.driver_error), pool.engine.connect() as connection:
+            connection.execute(text("SELECT version_num FROM alembic_version"))
+
+    def migrate(self) -> None:
+        """Bring the schema to the newest version; safe to call from several processes at once, cheap when current."""
+        from heimdall.storage.schema import migrate
+
+        pool = self._own_pool()
+        with translated_faults(pool.driver_error):
+            migrate(pool.engine)
+
+    def close(self) -> None:
+        """Give back every connection."""
+        self._own_pool().engine.dispose()

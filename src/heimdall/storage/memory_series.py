@@ -1,0 +1,118 @@
+"""Metrics, events and logs in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from typing import Any
+
+import orjson
+
+from heimdall.domain.events import EventType, StoredEvent
+from heimdall.domain.metrics import VALUE_FIELDS, TrainingMetric
+from heimdall.domain.ports import LogLine
+from heimdall.storage.column_types import clean_text, encode_json
+from heimdall.storage.events import MAX_INTEGER, event_taken
+from heimdall.storage.logs import MAX_LINE
+from heimdall.storage.memory_state import MemoryState
+
+
+class MemoryMetrics:
+    """``MetricRepository`` of one transaction's state."""
+
+    def __init__(self, state: MemoryState) -> None:
+        self._state = state
+
+    def put(self, metric: TrainingMetric) -> None:
+        """Insert, or replace the row of the same job and epoch: the later attempt wins."""
+        self._state.require_job(metric.job_id)
+        rows = self._state.metrics.get(metric.job_id, {})
+        present = rows.get(metric.epoch)
+        if present is None or present.attempt <= metric.attempt:
+            self._state.metrics[metric.job_id] = {**rows, metric.epoch: metric}
+
+    def find(self, job_id: str, *, since_epoch: int = 0, until_epoch: int | None = None) -> list[TrainingMetric]:
+        """Return rows with ``since_epoch < epoch <= until_epoch`` in order."""
+        until = MAX_INTEGER if until_epoch is None else until_epoch
+        rows = self._state.metrics.get(job_id, {})
+        return [rows[epoch] for epoch in sorted(rows) if since_epoch < epoch <= until]
+
+    def list_epochs(self, job_id: str, epochs: Sequence[int]) -> list[TrainingMetric]:
+        """Return the named epochs in order."""
+        rows = self._state.metrics.get(job_id, {})
+        return [rows[epoch] for epoch in sorted(set(epochs)) if epoch in rows]
+
+    def columns(self, job_id: str, *, since_epoch: int = 0, until_epoch: int | None = None) -> dict[str, list[Any]]:
+        """Return ``epoch`` and every value field as equally long columns, None for null."""
+        rows = self.find(job_id, since_epoch=since_epoch, until_epoch=until_epoch)
+        return {name: [getattr(row, name) for row in rows] for name in ("epoch", *VALUE_FIELDS)}
+
+    def iterate(self, job_id: str, *, chunk: int = 2000) -> Iterator[TrainingMetric]:
+        """Yield every row in order."""
+        yield from self.find(job_id)
+
+    def copy(self, source_job_id: str, target_job_id: str, *, until_epoch: int) -> int:
+        """Copy rows to another job (continue); returns how many."""
+        self._state.require_job(target_job_id)
+        rows = self.find(source_job_id, until_epoch=until_epoch)
+        for row in rows:
+            self.put(row.evolve(job_id=target_job_id))
+        return len(rows)
+
+    def delete_after(self, job_id: str, epoch: int) -> int:
+        """Remove rows beyond ``epoch``."""
+        rows = self._state.metrics.get(job_id, {})
+        kept = {number: row for number, row in rows.items() if number <= epoch}
+        self._state.metrics[job_id] = kept
+        return len(rows) - len(kept)
+
+
+class MemoryEvents:
+    """``EventRepository`` of one transaction's state."""
+
+    def __init__(self, state: MemoryState) -> None:
+        self._state = state
+
+    def append(self, job_id: str, *, seq: int, type: EventType, payload: dict[str, Any], now: datetime) -> None:
+        """Append in the transaction that changed the job; ``seq`` is the job's ``last_seq`` after that change."""
+        if any(event.job_id == job_id and event.seq == seq for event in self._state.events):
+            raise event_taken(job_id, seq)
+        self._state.last_position += 1
+        # Through JSON and back, as a database would: what a reader gets is what was stored.
+        stored = orjson.loads(encode_json(payload))
+        event = StoredEvent(position=self._state.last_position, seq=seq, job_id=job_id, type=type, payload=stored, created_at=now)
+        self._state.events.append(event)
+
+    def list_of_job(self, job_id: str, *, since: int = 0, limit: int = 1000) -> list[StoredEvent]:
+        """Return the job's events with ``seq > since`` in order."""
+        found = [event for event in self._state.events if event.job_id == job_id and event.seq > since]
+        return sorted(found, key=lambda event: event.seq)[:limit]
+
+    def list_all(self, *, since: int = 0, limit: int = 1000) -> list[StoredEvent]:
+        """Return events with ``position > since`` in commit order."""
+        return [event for event in self._state.events if event.position > since][:limit]
+
+    def last_position(self) -> int:
+        """Return the newest committed position, 0 for an empty log."""
+        return self._state.events[-1].position if self._state.events else 0
+
+
+class MemoryLogs:
+    """``LogRepository`` of one transaction's state."""
+
+    def __init__(self, state: MemoryState) -> None:
+        self._state = state
+
+    def append(self, job_id: str, lines: Sequence[str], *, now: datetime) -> int:
+        """Append lines (each cut at 4 000 characters); returns the newest number."""
+        present = self._state.logs.get(job_id, ())
+        if lines:
+            self._state.require_job(job_id)
+            numbered = enumerate(lines, start=len(present) + 1)
+            added = tuple(LogLine(number, now, clean_text(line[:MAX_LINE])) for number, line in numbered)
+            self._state.logs[job_id] = present + added
+        return len(present) + len(lines)
+
+    def find(self, job_id: str, *, since: int = 0, limit: int = 5000) -> list[LogLine]:
+        """Return lines with ``number > since`` in order."""
+        return [line for line in self._state.logs.get(job_id, ()) if line.number > since][:limit]

@@ -1,0 +1,54 @@
+"""From an entry of the catalogue to a network with weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from torch import nn
+
+from heimdall.domain.catalogue import Architecture
+from heimdall.domain.errors import NotFoundError
+from heimdall.training.architectures.deepsets import DeepSets
+from heimdall.training.architectures.localizer import NUM_OUTPUTS
+from heimdall.training.architectures.mlp import SlotMlp
+from heimdall.training.architectures.set_transformer import SetTransformer
+
+_BUILDERS: Final[dict[str, Callable[..., nn.Module]]] = {
+    "deepsets-s": DeepSets,
+    "set-transformer-m": SetTransformer,
+    "mlp-baseline": SlotMlp,
+}
+
+
+def build_network(architecture: Architecture, *, num_features: int, num_receivers: int) -> nn.Module:
+    """Build an untrained network; its weights come from torch's global generator.
+
+    Parameters
+    ----------
+    architecture
+        Entry of the catalogue; its hyperparameters are the constructor's arguments.
+    num_features
+        Features of a receiver token.
+    num_receivers
+        Receivers of the data set.
+
+    Returns
+    -------
+    nn.Module
+        Maps normalized tokens [B, R, F], mask [B, R] and receivers [B, R] to [B, 5].
+
+    Raises
+    ------
+    NotFoundError
+        Where the catalogue names a network that no code builds.
+    """
+    builder = _BUILDERS.get(architecture.id)
+    if builder is None:
+        raise NotFoundError(f"This version cannot build '{architecture.id}'; it builds {', '.join(_BUILDERS)}.", field="model_architecture")
+    return builder(num_features, num_receivers, **architecture.hyperparameters, num_outputs=NUM_OUTPUTS)
+
+
+def count_parameters(network: nn.Module) -> int:
+    """Return the number of trainable numbers."""
+    return sum(parameter.numel() for parameter in network.parameters() if parameter.requires_grad)

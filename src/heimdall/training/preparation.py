@@ -1,0 +1,116 @@
+"""From a request to a run that is ready for its next step: data, network, optimizer, and the checkpoint if there is one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from heimdall.datasets.splits import make_split
+from heimdall.datasets.storage import DatasetArrays, open_dataset
+from heimdall.domain.catalogue import get_architecture
+from heimdall.domain.errors import CheckpointError, TrainingError
+from heimdall.domain.training import TrainingRequest
+from heimdall.training.architectures.build import build_network
+from heimdall.training.architectures.localizer import Localizer, Scaling
+from heimdall.training.checkpoints import Identity, identify, restore_checkpoint
+from heimdall.training.data import Examples, cut_batches
+from heimdall.training.devices import DeviceMonitor, choose_device
+from heimdall.training.scaling import fit_scaling
+from heimdall.training.schedules import LearningRate
+from heimdall.training.state import RunState, make_optimizer
+
+
+@dataclass(frozen=True)
+class Run:
+    """All that one attempt works with; only ``state`` changes."""
+
+    request: TrainingRequest
+    arrays: DatasetArrays
+    scaling: Scaling
+    examples: Examples
+    train_rows: npt.NDArray[np.int64]
+    val_rows: npt.NDArray[np.int64]
+    batch_borders: list[int]
+    radius_m: float
+    device: torch.device
+    monitor: DeviceMonitor
+    identity: Identity
+    state: RunState
+    resume_is_exact: bool | None
+
+    @property
+    def num_batches(self) -> int:
+        """Optimizer steps in one epoch."""
+        return len(self.batch_borders) - 1
+
+
+def prepare_run(request: TrainingRequest) -> Run:
+    """Open the data, fit the scaling, build the network and restore the checkpoint.
+
+    Seeds torch's global generator, which gives weights and dropout.
+
+    Raises
+    ------
+    TrainingError
+        Where the device cannot be had, or the stored data are not those of the request.
+    InvalidInputError
+        Where the data set is damaged or cannot be split as asked.
+    CheckpointError
+        Where the checkpoint does not fit.
+    """
+    config = request.config
+    device = choose_device(config)
+    arrays = open_dataset(request.dataset_dir)
+    if request.dataset.content_hash is not None and arrays.content_hash != request.dataset.content_hash:
+        raise TrainingError("The stored data are not those of the data set that this job names. Import the data set again.")
+    train_rows, val_rows = make_split(arrays, config.validation_split, config.validation_fold)
+    scaling = fit_scaling(arrays, train_rows)
+    borders = cut_batches(len(train_rows), config.batch_size)
+    monitor = DeviceMonitor(device)
+    identity = identify(request.job_id, config, dataset_hash=arrays.content_hash, device=device, processor=monitor.name)
+    state = _make_state(request, arrays, scaling, device, steps_per_epoch=len(borders) - 1)
+    resume_is_exact = _restore(request, state, identity)
+    return Run(
+        request=request,
+        arrays=arrays,
+        scaling=scaling,
+        examples=Examples(arrays, scaling, device),
+        train_rows=train_rows,
+        val_rows=val_rows,
+        batch_borders=borders,
+        radius_m=config.accuracy_radius_m or request.dataset.accuracy_radius_m or arrays.manifest.accuracy_radius_m,
+        device=device,
+        monitor=monitor,
+        identity=identity,
+        state=state,
+        resume_is_exact=resume_is_exact,
+    )
+
+
+def _restore(request: TrainingRequest, state: RunState, identity: Identity) -> bool | None:
+    if request.checkpoint is None and request.checkpoint_path is None:
+        return None
+    if request.checkpoint is None or request.checkpoint_path is None:
+        raise CheckpointError("The job names a checkpoint, but its file is not there. Start a new job.")
+    return restore_checkpoint(request.checkpoint_path, request.checkpoint.sha256, state, identity)
+
+
+def _make_state(
+    request: TrainingRequest, arrays: DatasetArrays, scaling: Scaling, device: torch.device, *, steps_per_epoch: int
+) -> RunState:
+    config = request.config
+    torch.manual_seed(config.seed)
+    network = build_network(
+        get_architecture(config.model_architecture), num_features=len(arrays.feature_names), num_receivers=len(arrays.receivers)
+    )
+    model = Localizer(network, scaling).to(device)
+    return RunState(
+        model=model,
+        optimizer=make_optimizer(model, config),
+        learning_rate=LearningRate(config, steps_per_epoch),
+        record=torch.zeros(steps_per_epoch, 3, device=device),
+        scaler=torch.amp.GradScaler(device.type) if config.precision == "fp16" else None,
+    )

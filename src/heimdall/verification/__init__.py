@@ -1,0 +1,1 @@
+"""Runs untrusted networks in a limited child process."""

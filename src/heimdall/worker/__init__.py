@@ -1,0 +1,1 @@
+"""Celery tasks and the child process that trains."""

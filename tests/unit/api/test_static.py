@@ -1,0 +1,75 @@
+"""The page's files: found only below their folder, cached as long as they are true."""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.serving import Served, make_container, serve
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    built = tmp_path_factory.mktemp("dist")
+    (built / "assets").mkdir()
+    (built / "index.html").write_text("<!doctype html><title>page</title>")
+    (built / "assets" / "index-B3kf9aQz.js").write_text("let a = 1")
+    (built / "assets" / "index-B3kf9aQz.js.gz").write_bytes(gzip.compress(b"let a = 1"))
+    (built / "favicon.svg").write_text("<svg/>")
+    (built.parent / "secret.txt").write_text("not for you")
+    (built / "link.txt").symlink_to(built.parent / "secret.txt")
+    return built
+
+
+@pytest.fixture(scope="module")
+def served(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    with serve(make_container(tmp_path_factory.mktemp("data"), frontend_dir=folder)) as running:
+        yield running
+
+
+@pytest.mark.parametrize("path", ["/", "/training", "/gallery", "/training?tab=models", "/index.html"])
+def test_every_address_of_the_page_gives_its_index(served: Served, path: str) -> None:
+    answer = served.client.get(path)
+    assert (answer.status_code, "page" in answer.text) == (200, True)
+    assert answer.headers["content-type"].startswith("text/html")
+    assert answer.headers["cache-control"] == "no-cache"
+    again = served.client.get(path, headers={"If-None-Match": answer.headers["etag"]})
+    assert (again.status_code, again.content) == (304, b"")
+
+
+def test_hashed_files_are_cached_for_ever_and_come_packed(served: Served) -> None:
+    answer = served.client.get("/assets/index-B3kf9aQz.js")
+    assert answer.text == "let a = 1"
+    assert "immutable" in answer.headers["cache-control"]
+    assert "javascript" in answer.headers["content-type"]
+    assert answer.headers["content-encoding"] == "gzip"
+    plain = served.client.get("/assets/index-B3kf9aQz.js", headers={"Accept-Encoding": "identity"})
+    assert (plain.text, "content-encoding" in plain.headers) == ("let a = 1", False)
+    assert served.client.get("/favicon.svg").headers["cache-control"] == "no-cache"
+    assert served.client.head("/").status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/assets/none-B3kf9aQz.js", "/missing.png", "/api", "/api/v1/nope", "/ws/none", "/health", "/metrics/x"])
+def test_a_file_or_a_route_that_is_not_there_is_404(served: Served, path: str) -> None:
+    answer = served.client.get(path)
+    assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
+
+
+@pytest.mark.parametrize(
+    "path", ["/../secret.txt", "/%2e%2e/secret.txt", "/assets/..%2f..%2fsecret.txt", "/..%5csecret.txt", "/link.txt", "//etc/passwd"]
+)
+def test_nothing_outside_the_folder_is_served(served: Served, path: str) -> None:
+    answer = served.client.get(served.url + path)
+    assert "not for you" not in answer.text
+    assert "root:" not in answer.text
+
+
+def test_without_a_build_a_plain_page_says_how_to_make_one(tmp_path: Path) -> None:
+    with serve(make_container(tmp_path / "data", frontend_dir=tmp_path / "nowhere")) as served:
+        answer = served.client.get("/")
+        assert answer.status_code == 200
+        assert "make install" in answer.text
+        assert served.client.get("/assets/x.js").status_code == 404

@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import httpx
+
+from tests.unit.cli.fakes import FakeServer
+
+Run = Callable[..., tuple[int, str, str]]
+VERIFIED = {"status": "verified", "matched": 5, "total": 5, "max_abs_diff": 1e-6, "latency_ms": 0.2, "checks": []}
+
+
+def make_model(version: int) -> dict[str, object]:
+    return {
+        "id": f"{version}0000000-aaaa", "name": "net", "version": version, "architecture": "deepsets-s", "size_bytes": 1000,
+        "onnx_opset": 18, "sha256": "ab", "created_at": "2026-01-02T03:04:05.000000Z", "verification": VERIFIED,
+    }  # fmt: skip
+
+
+def serve_models() -> FakeServer:
+    models = [make_model(2), make_model(1)]
+    routes: dict[str, object] = {"GET /training/models": {"models": models, "total": 2}}
+    for model in models:
+        header = {"content-disposition": f"attachment; filename=net-v{model['version']}.heimdall"}
+        routes[f"GET /training/models/{model['id']}"] = model
+        routes[f"GET /training/models/{model['id']}/export"] = httpx.Response(200, content=b"bundle", headers=header)
+    return FakeServer(routes)
+
+
+def test_name_means_the_newest_version_and_at_means_one(run_cli: Run) -> None:
+    for reference, version in (("net", 2), ("net@1", 1), ("1000", 1)):
+        assert json.loads(run_cli("model", "show", reference, "--json", server=serve_models())[1])["version"] == version
+
+
+def test_export_takes_the_servers_name_and_never_overwrites_unasked(run_cli: Run, tmp_path: Path) -> None:
+    target = tmp_path / "net-v2.heimdall"
+    server = serve_models()
+    assert run_cli("model", "export", "net", "-o", str(tmp_path), "--no-metrics", server=server)[0] == 0
+    assert target.read_bytes() == b"bundle"
+    assert server.requests[-1].url.params["include_metrics"] == "false"
+    target.write_bytes(b"mine")
+    code, _, err = run_cli("model", "export", "net", "-o", str(tmp_path), server=serve_models())
+    assert code == 1
+    assert "--force" in err
+    assert target.read_bytes() == b"mine"
+    assert run_cli("model", "export", "net", "-o", str(tmp_path), "--force", server=serve_models())[0] == 0
+    assert target.read_bytes() == b"bundle"
+
+
+def test_import_says_what_was_verified_and_whether_it_was_here(run_cli: Run, tmp_path: Path) -> None:
+    bundle = tmp_path / "net.heimdall"
+    bundle.write_bytes(b"{}")
+    for status, words in ((201, "is here now"), (200, "was here already")):
+        answer = httpx.Response(status, json={"model_id": "m1", "verification": VERIFIED})
+        code, out, _ = run_cli("model", "import", str(bundle), server=FakeServer({"POST /training/models/import": answer}))
+        assert code == 0
+        assert words in out
+        assert "verified, 5 of 5 samples agree" in out
+
+
+def test_file_that_is_not_there_is_named_before_anything_is_sent(run_cli: Run) -> None:
+    for command in ("import", "verify"):
+        code, _, err = run_cli("model", command, "nothing.heimdall", server=FakeServer())
+        assert code == 1
+        assert "There is no file nothing.heimdall." in err

@@ -1,0 +1,109 @@
+from itertools import pairwise
+
+import pytest
+
+from heimdall.domain.datasets import DatasetStatus
+from heimdall.domain.errors import UnavailableError
+from heimdall.domain.jobs import JobStatus
+from tests.unit.services.job_bench import JobBench
+
+
+@pytest.fixture
+def bench() -> JobBench:
+    return JobBench()
+
+
+def test_a_quiet_system_is_left_alone(bench: JobBench) -> None:
+    job = bench.create()
+    bench.claim(job)
+    assert bench.sweeper.sweep().is_quiet
+
+
+def test_an_expired_lease_puts_the_job_back_and_sends_it_again(bench: JobBench) -> None:
+    job = bench.create()
+    claim = bench.claim(job)
+    bench.clock.advance(9)
+    bench.attempts.heartbeat(claim)
+    bench.clock.advance(9)
+    assert bench.sweeper.sweep().moved == {}
+    bench.clock.advance(2)
+    report = bench.sweeper.sweep()
+    assert report.moved == {job.id: JobStatus.PENDING}
+    assert report.sent == (job.id,)
+    frame = bench.jobs.events(job.id, since=0)[0][-1]
+    assert frame.event == "training_requeued"
+    assert "silent for more than 10 s" in frame.data["reason"]
+
+
+@pytest.mark.parametrize(("action", "status"), [("pause", JobStatus.PAUSED), ("cancel", JobStatus.CANCELLED)])
+def test_an_expired_job_is_paused_or_cancelled_where_that_was_asked(bench: JobBench, action: str, status: JobStatus) -> None:
+    job = bench.create()
+    bench.claim(job)
+    getattr(bench.jobs, action)(job.id)
+    bench.clock.advance(11)
+    assert bench.sweeper.sweep().moved == {job.id: status}
+
+
+def test_a_job_that_loses_every_worker_fails_with_a_sentence(bench: JobBench) -> None:
+    job = bench.create()
+    for _ in range(3):
+        bench.claim(job)
+        bench.clock.advance(11)
+        bench.sweeper.sweep()
+    failed = bench.jobs.get(job.id)
+    assert failed.status is JobStatus.FAILED
+    assert failed.error_message is not None
+    assert "3 times in a row" in failed.error_message
+
+
+def test_a_lost_message_is_sent_again_at_doubling_distances_up_to_a_minute(bench: JobBench) -> None:
+    bench.queue.is_away = True
+    job = bench.create()
+    bench.queue.is_away = False
+    sent_at = []
+    for second in range(200):
+        if bench.sweeper.sweep().sent == (job.id,):
+            sent_at.append(second)
+        bench.clock.advance(1)
+    gaps = [later - earlier for earlier, later in pairwise(sent_at)]
+    assert sent_at[0] == 5
+    assert gaps == [5, 10, 20, 40, 60]
+
+
+def test_a_broker_that_is_away_is_reported_and_tried_again_at_the_next_sweep(bench: JobBench) -> None:
+    jobs = [bench.create(), bench.create()]
+    bench.clock.advance(6)
+    bench.queue.jobs.clear()
+    bench.queue.is_away = True
+    assert bench.sweeper.sweep().is_broker_away
+    bench.queue.is_away = False
+    assert set(bench.sweeper.sweep().sent) == {job.id for job in jobs}
+
+
+def test_a_paused_or_running_job_is_not_sent(bench: JobBench) -> None:
+    running, paused = bench.create(), bench.create()
+    claim = bench.claim(running)
+    bench.jobs.pause(paused.id)
+    bench.clock.advance(8)
+    bench.attempts.heartbeat(claim)
+    assert bench.sweeper.sweep().sent == ()
+
+
+def test_a_data_set_whose_builder_is_gone_is_sent_again(bench: JobBench) -> None:
+    dataset = bench.add_dataset(DatasetStatus.BUILDING)
+    assert bench.sweeper.sweep().sent_datasets == ()
+    bench.clock.advance(15)
+    with bench.store.write() as tx:
+        tx.datasets.save(dataset.evolve(progress_percent=40.0, version=dataset.version + 1), expected_version=dataset.version)
+    assert bench.sweeper.sweep().sent_datasets == ()
+    bench.clock.advance(15)
+    assert bench.sweeper.sweep().sent_datasets == ()
+    bench.clock.advance(6)
+    assert bench.sweeper.sweep().sent_datasets == (dataset.id,)
+    assert list(bench.queue.datasets) == [dataset.id]
+
+
+def test_a_database_that_is_away_is_the_callers_to_handle(bench: JobBench) -> None:
+    bench.store.is_away = True
+    with pytest.raises(UnavailableError):
+        bench.sweeper.sweep()

@@ -1,0 +1,200 @@
+"""The supervisor on small real processes and services in memory."""
+
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from heimdall.domain.jobs import JobStatus
+from heimdall.settings import Settings
+from heimdall.worker.supervision import StopRequest, Supervisor, TrainingProcess
+from tests.instance import wait_until
+from tests.unit.services.job_bench import JobBench
+
+HANGING = (
+    "import os, signal, sys; signal.signal(signal.SIGTERM, signal.SIG_IGN);"
+    " os.write(int(sys.argv[1]), b'.'); print('ready', flush=True); signal.pause()"
+)
+STUBBORN = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('ready', flush=True); signal.pause()"
+SLEEPER = "import signal; print('ready', flush=True); signal.pause()"
+FAST = 20.0
+"""The supervisor's clock runs this many times faster, so that seconds of patience pass at once."""
+
+
+class Rig:
+    def __init__(self, folder: Path) -> None:
+        self.bench = JobBench()
+        self.job = self.bench.create()
+        self.claim = self.bench.claim(self.job)
+        self.settings = Settings(data_dir=folder, stop_grace_s=8, stall_timeout_s=600, heartbeat_s=2)
+        self.request = StopRequest.NONE
+        self.child: TrainingProcess | None = None
+
+    def supervise(self, code: str, *, speed: float = 1.0, during: Callable[[], None] | None = None) -> object:
+        """Run the child under supervision; ``during`` runs beside it once the child has printed something."""
+        read_fd, write_fd = os.pipe()
+        process = subprocess.Popen(
+            [sys.executable, "-c", code, str(write_fd)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, pass_fds=(write_fd,)
+        )
+        os.close(write_fd)
+        self.child = TrainingProcess(process=process, beats=os.fdopen(read_fd, "rb", buffering=0))
+        supervisor = Supervisor(
+            attempts=self.bench.attempts,
+            settings=self.settings,
+            claim=self.claim,
+            child=self.child,
+            stop_request=lambda: self.request,
+            monotonic=lambda: time.monotonic() * speed,
+        )
+        beside = None
+        if during is not None:
+            beside = threading.Thread(target=self._when_ready, args=(during,))
+            beside.start()
+        try:
+            return supervisor.run()
+        finally:
+            if beside is not None:
+                beside.join()
+
+    def _when_ready(self, action: Callable[[], None]) -> None:
+        wait_until(lambda: bool(self.bench.jobs.logs(self.job.id)), 10, lambda: "the child printed nothing")
+        action()
+
+    @property
+    def status(self) -> JobStatus:
+        return self.bench.jobs.get(self.job.id).status
+
+    def log(self) -> list[str]:
+        return [line.text for line in self.bench.jobs.logs(self.job.id)]
+
+    def set_request(self, request: StopRequest) -> None:
+        self.request = request
+
+
+@pytest.fixture
+def rig(tmp_path: Path) -> Rig:
+    return Rig(tmp_path)
+
+
+def test_what_the_child_prints_is_in_the_log_to_the_last_unfinished_line(rig: Rig) -> None:
+    rig.supervise("import sys; print('out'); print('err', file=sys.stderr); sys.stdout.write('unfinished'); sys.stdout.flush()")
+    assert set(rig.log()) >= {"out", "err", "unfinished"}
+
+
+def test_a_child_that_says_nothing_at_its_end_is_lost_and_the_job_waits_again(rig: Rig) -> None:
+    job = rig.supervise("import os, signal; os.kill(os.getpid(), signal.SIGKILL)")
+    assert job is not None
+    assert rig.status is JobStatus.PENDING
+    assert "killed (SIGKILL)" in rig.log()[-1]
+
+
+def test_too_many_losses_fail_the_job_with_signal_and_last_lines(rig: Rig) -> None:
+    for attempt in range(3):
+        if attempt:
+            rig.claim = rig.bench.claim(rig.job)
+        rig.supervise("print('loading weights'); raise SystemExit(9)")
+    failed = rig.bench.jobs.get(rig.job.id)
+    assert failed.status is JobStatus.FAILED
+    assert failed.error_message is not None
+    assert "exit code 9" in failed.error_message
+    assert failed.error_detail is not None
+    assert "loading weights" in failed.error_detail
+
+
+def test_a_child_that_wrote_its_own_end_is_left_at_that(rig: Rig) -> None:
+    ended = rig.supervise(SLEEPER, during=lambda: rig.bench.attempts.finish_paused(rig.claim))
+    assert ended is None
+    assert rig.status is JobStatus.PAUSED
+
+
+@pytest.mark.parametrize(("verb", "status"), [("cancel", JobStatus.CANCELLED), ("pause", JobStatus.PAUSED)])
+def test_a_child_that_does_not_obey_is_ended(rig: Rig, verb: str, status: JobStatus) -> None:
+    started = time.monotonic()
+    rig.supervise(HANGING, speed=FAST, during=lambda: getattr(rig.bench.jobs, verb)(rig.job.id))
+    assert rig.status is status
+    assert "did not stop within 8 s" in rig.log()[-1]
+    assert time.monotonic() - started < 6
+
+
+@pytest.mark.parametrize(("verb", "status"), [("cancel", JobStatus.CANCELLED), ("pause", JobStatus.PAUSED)])
+def test_a_child_that_still_loads_is_not_waited_for(rig: Rig, verb: str, status: JobStatus) -> None:
+    rig.settings = rig.settings.model_copy(update={"stop_grace_s": 600.0})
+    rig.supervise(STUBBORN, during=lambda: getattr(rig.bench.jobs, verb)(rig.job.id))
+    assert rig.status is status
+    assert "before its first step" in rig.log()[-1]
+
+
+def test_from_click_to_end_stays_under_ten_seconds_at_the_default_grace(rig: Rig) -> None:
+    """On the supervisor's own clock: the look, the grace, and the wait between the two signals."""
+    clicked_at: list[float] = []
+
+    def click() -> None:
+        rig.bench.jobs.cancel(rig.job.id)
+        clicked_at.append(time.monotonic() * 4)
+
+    rig.supervise(HANGING, speed=4, during=click)
+    assert time.monotonic() * 4 - clicked_at[0] < 10
+
+
+def test_a_child_without_a_step_is_ended_and_one_with_steps_is_not(rig: Rig) -> None:
+    rig.settings = rig.settings.model_copy(update={"stall_timeout_s": 10.0})
+    beating = "import os, sys, time\nfor _ in range(20): os.write(int(sys.argv[1]), b'.'); time.sleep(0.1)"
+    rig.supervise(beating, speed=10)
+    assert "ended without a result" in rig.log()[-1]
+    rig.claim = rig.bench.claim(rig.job)
+    rig.supervise(SLEEPER, speed=FAST)
+    assert "made no step for 10 s" in rig.log()[-1]
+    assert rig.status is JobStatus.PENDING
+
+
+def test_a_lost_lease_ends_the_child_and_touches_nothing(rig: Rig) -> None:
+    def lose() -> None:
+        rig.bench.clock.advance(60)
+        rig.bench.sweeper.sweep()
+        rig.bench.claim(rig.job, "w2")
+
+    assert rig.supervise(STUBBORN, during=lose) is None
+    assert rig.child is not None
+    assert rig.child.process.returncode is not None
+    assert rig.bench.jobs.get(rig.job.id).attempt == 2
+    assert rig.status is JobStatus.RUNNING
+
+
+def test_a_stopping_worker_asks_and_gives_the_job_back(rig: Rig) -> None:
+    obedient = "import signal, sys; signal.signal(signal.SIGTERM, lambda *_: sys.exit(0)); print('ready', flush=True); signal.pause()"
+    rig.supervise(obedient, during=lambda: rig.set_request(StopRequest.DRAIN))
+    assert rig.status is JobStatus.PENDING
+    assert rig.bench.event_types(rig.job.id)[-1] == "training_requeued"
+
+
+def test_a_stop_at_once_does_not_wait_for_the_grace(rig: Rig) -> None:
+    started = time.monotonic()
+    rig.supervise(STUBBORN, during=lambda: rig.set_request(StopRequest.AT_ONCE))
+    assert time.monotonic() - started < 5
+    assert rig.status is JobStatus.PENDING
+
+
+def test_a_database_that_is_away_for_a_while_does_not_end_the_child(rig: Rig) -> None:
+    def go_away_and_come_back() -> None:
+        rig.bench.store.is_away = True
+        threading.Event().wait(1.2)
+        rig.bench.store.is_away = False
+
+    code = "import time; print('ready', flush=True); time.sleep(2.5); print('still here')"
+    rig.supervise(code, during=go_away_and_come_back)
+    assert "still here" in rig.log()
+
+
+def test_a_child_that_closes_its_output_is_watched_all_the_same(rig: Rig) -> None:
+    code = (
+        "import os, sys, time; print('ready', flush=True); os.close(1); os.close(2); os.close(int(sys.argv[1])); time.sleep(1); os._exit(7)"
+    )
+    before = time.process_time()
+    rig.supervise(code)
+    assert time.process_time() - before < 0.5, "no busy loop"
+    assert "exit code 7" in rig.log()[-1]
