@@ -26,6 +26,12 @@ def skip_or_fail(reason: str) -> None:
     pytest.skip(reason)
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Browser tests come last: Playwright's driver keeps an event loop on this thread until the run ends."""
+    items.sort(key=lambda item: ROOT / "tests" / "e2e" in item.path.parents)
+
+
 @pytest.fixture(scope="session")
 def data_root() -> Path:
     """The folder of real measured data beside the checkout."""
