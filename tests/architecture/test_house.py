@@ -31,6 +31,16 @@ def test_processes_that_wait_do_not_load_heavy_libraries(module: str) -> None:
     assert found.stdout.strip() == ""
 
 
+def test_the_server_starts_without_parts_it_never_uses() -> None:
+    looks = (
+        "import sys; from heimdall.api.__main__ import load_lightly; load_lightly(); import heimdall.api.app, rich;"
+        "from fastapi.openapi.models import OpenAPI; from pydantic import BaseModel;"
+        "print('pygments' in sys.modules, OpenAPI.__pydantic_complete__, 'defer_build' in BaseModel.model_config)"
+    )
+    found = run(looks)
+    assert found.stdout.strip() == "False False False", found.stderr  # rich is there for who asks; only FastAPI's own models wait
+
+
 def test_training_package_is_importable_without_torch() -> None:
     found = run("import sys, heimdall.training; print('torch' in sys.modules)")
     assert found.stdout.strip() == "False", found.stderr
