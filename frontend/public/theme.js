@@ -8,4 +8,7 @@
   }
   const dark = choice === 'dark' || (choice !== 'light' && matchMedia('(prefers-color-scheme: dark)').matches)
   document.documentElement.classList.toggle('dark', dark)
+  // The first frame in index.html is that of the jobs; an address of another tab keeps its place empty instead.
+  const tab = new URLSearchParams(location.search).get('tab')
+  if (tab === 'metrics' || tab === 'models') document.documentElement.dataset.first = tab
 })()

@@ -12,14 +12,21 @@ const CommandPalette = lazy(() => import('@/app/CommandPalette'))
 const Gallery = lazy(() => import('@/gallery/Gallery'))
 
 export function App() {
-  const theme = useTheme()
   return (
     <BrowserRouter>
-      <TooltipProvider delayDuration={300}>
-        <Shell />
-        <Toaster theme={theme} />
-      </TooltipProvider>
+      <AppFrame />
     </BrowserRouter>
+  )
+}
+
+/** Everything inside the router: the browser's own, or the one of the build that writes the first frame. */
+export function AppFrame() {
+  const theme = useTheme()
+  return (
+    <TooltipProvider delayDuration={300}>
+      <Shell />
+      <Toaster theme={theme} />
+    </TooltipProvider>
   )
 }
 

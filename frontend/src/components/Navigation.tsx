@@ -49,7 +49,9 @@ export function Navigation({ status, onOpenPalette }: NavigationProps) {
             aria-label={theme === 'dark' ? 'Use the light theme' : 'Use the dark theme'}
             onClick={() => setTheme(theme === 'dark' ? 'light' : 'dark')}
           >
-            {theme === 'dark' ? <Sun /> : <Moon />}
+            {/* By CSS, so that the first frame in index.html already shows the right one. */}
+            <Sun className="hidden dark:block" />
+            <Moon className="dark:hidden" />
           </Button>
           <Button variant="ghost" size="icon" aria-label="Search and commands (Ctrl K)" onClick={onOpenPalette}>
             <Search />

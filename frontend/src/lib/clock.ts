@@ -23,5 +23,6 @@ function subscribe(listener: () => void): () => void {
 
 /** Milliseconds since 1970, moving once per `stepS` seconds. */
 export function useNow(stepS = 1): number {
-  return useSyncExternalStore(subscribe, () => Math.floor(now / (stepS * 1000)) * stepS * 1000)
+  const read = () => Math.floor(now / (stepS * 1000)) * stepS * 1000
+  return useSyncExternalStore(subscribe, read, read)
 }
