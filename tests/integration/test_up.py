@@ -66,7 +66,8 @@ def test_second_instance_names_the_first(launch: Callable[..., Heimdall]) -> Non
 
 def test_token_guards_the_server_and_the_command_line_carries_it(launch: Callable[..., Heimdall]) -> None:
     instance = launch(HEIMDALL_TOKEN="a b&c")
-    assert f"{instance.url}/?token=a%20b%26c" in instance.log_tail()
+    # The server answers before the supervisor has looked and greeted.
+    wait_until(lambda: f"{instance.url}/?token=a%20b%26c" in instance.log_tail(), 30, instance.log_tail)
     assert httpx.get(f"{instance.url}/api/v1/training/jobs").status_code == 401
     command = [sys.executable, "-m", "heimdall.cli.main", "job", "list", "--json", "--url", instance.url]
     refused = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)

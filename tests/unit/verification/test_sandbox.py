@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import resource
 import socket
 import subprocess
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 
 from heimdall.verification.sandbox import SandboxVerifier
@@ -124,6 +124,7 @@ def test_a_hostile_network_is_refused_by_the_check_meant_for_it(verifier: Sandbo
 def test_a_network_that_eats_memory_or_time_is_ended_at_the_limit(tmp_path: Path, name: str) -> None:
     make, code = networks.HOSTILE_AT_RUN[name]
     samples = {"input.x": np.ones((1, 1), np.float32)[0:1, 0], "expected.y": np.ones(1, np.float32)}
+    children_before = _children()
     start = time.monotonic()
 
     found = SandboxVerifier(memory_mb=2048, timeout_s=4).examine(*networks.write_network(tmp_path, make(), samples))
@@ -131,7 +132,7 @@ def test_a_network_that_eats_memory_or_time_is_ended_at_the_limit(tmp_path: Path
     assert found.failure is not None, found
     assert found.failure.code == code, found.failure
     assert time.monotonic() - start < 30
-    assert _children() == []
+    assert _children() <= children_before
 
 
 @pytest.mark.parametrize("data", [b"", b"\x00" * 100, b"\xff" * 1000, b"{}", b"MZ" * 500])
@@ -239,7 +240,6 @@ def _processor_seconds_of_children() -> float:
     return used.ru_utime + used.ru_stime
 
 
-def _children() -> list[str]:
-    """Processes of ours that still run, zombies included."""
-    children = Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children")
-    return children.read_text().split() if children.exists() else []
+def _children() -> set[int]:
+    """Processes of ours that still run, zombies included. Other tests of the run may have left some that are not ours to judge."""
+    return {child.pid for child in psutil.Process().children()}
