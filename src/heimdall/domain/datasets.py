@@ -10,6 +10,9 @@ from pydantic import Field, StringConstraints, ValidationInfo, field_validator
 from heimdall.domain.base import Entity, Instant
 from heimdall.domain.jobs import Name
 
+WaveformId = Literal["nbfm-voice", "nbfm-voice-25k", "dmr", "aprs", "fsk9600", "flat-12k5", "flat-200k"]
+"""What a transmitter may send; ``rf.spectra`` holds what each tells of time."""
+
 
 class DatasetStatus(StrEnum):
     """Where a data set is on its way to being usable."""
