@@ -27,6 +27,7 @@ from heimdall.domain.errors import (
     UnavailableError,
     UnsupportedMediaError,
 )
+from heimdall.domain.sentences import describe_fault
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -130,16 +131,7 @@ def _path(location: Sequence[str | int]) -> str:
 
 
 def _sentence(error: Any) -> str:  # noqa: ANN401
-    name, message = _path(error["loc"]) or "The body", str(error["msg"])
-    if error["type"] == "missing":
-        return f"{name} is required."
-    for start in ("Value error, ", "Assertion failed, "):
-        message = message.removeprefix(start)
-    if message.startswith("Input should"):
-        message = message.removeprefix("Input ")
-    elif " should " in message:
-        message = message[message.index("should ") :]
-    return f"{name} {message}".rstrip(".") + "."
+    return describe_fault(_path(error["loc"]) or "The body", str(error["msg"]))
 
 
 async def _answer_heimdall_error(_: Request, error: Exception) -> Response:

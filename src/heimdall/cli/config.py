@@ -12,6 +12,7 @@ from pydantic import SecretStr
 
 from heimdall.cli.output import Output
 from heimdall.cli.session import AsJson, load_settings
+from heimdall.cli.table import Column
 from heimdall.settings import Settings
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ def print_settings(as_json: AsJson = False) -> None:
 
     def show() -> None:
         shown = [(row["variable"], _to_text(row["value"]), row["default"], row["meaning"]) for row in rows]
-        out.table(("variable", "value", "default", "meaning"), shown, empty="")
+        out.table([Column(heading) for heading in ("variable", "value", "default", "meaning")], shown, empty="")
 
     out.result(rows, show)
 

@@ -9,11 +9,13 @@ from typing import Annotated, Any, Final
 
 import typer
 
+from heimdall.cli.confirm import Yes, confirm_loss
 from heimdall.cli.lookup import find_dataset
 from heimdall.cli.options import keep_given, make_parameters
-from heimdall.cli.output import clean_text, format_instant_local, format_size
+from heimdall.cli.output import clean_text, count, format_instant_local, format_metres, format_size
 from heimdall.cli.session import Session, add_command
-from heimdall.cli.sources import list_source_files
+from heimdall.cli.sources import list_source_files, split_name
+from heimdall.cli.table import Column
 from heimdall.cli.transfer import TransferBar
 from heimdall.domain.datasets import ImportDatasetConfig, SyntheticDatasetConfig
 from heimdall.domain.errors import HeimdallError
@@ -21,7 +23,12 @@ from heimdall.domain.errors import HeimdallError
 app = typer.Typer(rich_markup_mode=None, add_completion=False, no_args_is_help=True, help="List, generate, import and delete data sets.")
 
 DatasetReference = Annotated[str, typer.Argument(metavar="DATASET", help="Id, beginning of an id, or name.")]
+NameOption = Annotated[str | None, typer.Option("--name", metavar="NAME", help="Name of the data set.")]
 Detach = Annotated[bool, typer.Option("--detach", help="Return at once; the worker goes on.")]
+LEAKS_OF_ROWS: Final = "Single rows are held out, and neighbours of a held-out row are trained on: figures may be too good."
+LEAKS_OF_SMALL_GROUPS: Final = (
+    "Hardly two examples share a group, so this holds out little more than single rows: figures may be too good. More examples help."
+)
 _POLL_S: Final = 0.25
 _NUM_REJECTED_SHOWN: Final = 10
 
@@ -45,6 +52,17 @@ class ImportKind(StrEnum):
 def list_datasets(session: Session) -> None:
     """List data sets, newest first."""
     answer = session.client.get("/training/datasets")
+    columns = (
+        Column("id"),
+        Column("name", is_name=True),
+        Column("kind", rank=2),
+        Column("status"),
+        Column("examples", is_number=True),
+        Column("receivers", is_number=True, rank=4),
+        Column("split by", rank=3),
+        Column("size", is_number=True, rank=1),
+        Column("created", rank=5),
+    )
     rows = [
         (
             item["id"][:8],
@@ -59,18 +77,7 @@ def list_datasets(session: Session) -> None:
         )
         for item in answer["datasets"]
     ]
-    columns: tuple[Any, ...] = (
-        "id",
-        "name",
-        "kind",
-        "status",
-        ("examples", "right"),
-        ("receivers", "right"),
-        "split by",
-        ("size", "right"),
-    )
-    empty = "No data sets. Make one: heimdall dataset generate NAME"
-    session.out.result(answer, lambda: session.out.table((*columns, "created"), rows, empty=empty))
+    session.out.result(answer, lambda: session.out.table(columns, rows, empty="No data sets. Make one: heimdall dataset generate NAME"))
 
 
 @add_command(app, "show")
@@ -83,12 +90,17 @@ def show_dataset(session: Session, dataset: DatasetReference) -> None:
 @add_command(app, "generate", parameters=make_parameters(SyntheticDatasetConfig, skip=frozenset({"kind", "name"})))
 def generate_dataset(
     session: Session,
-    name: Annotated[str, typer.Argument(help="Name of the data set.")],
+    name: Annotated[str | None, typer.Argument(help="Name of the data set; --name says the same.")] = None,
+    name_option: NameOption = None,
     detach: Detach = False,
     **values: Any,  # noqa: ANN401
 ) -> None:
     """Simulate a network of receivers and make a data set of it."""
-    created = session.client.post("/training/datasets", {"kind": "synthetic", "name": name, **keep_given(values)})
+    if (name is None) == (name_option is None):
+        raise typer.BadParameter("say the name of the data set once, as NAME or with --name.", param_hint="--name")
+    created = session.client.post(
+        "/training/datasets", {"kind": "synthetic", "name": name_option if name is None else name, **keep_given(values)}
+    )
     _finish(session, created, detach=detach)
 
 
@@ -96,30 +108,42 @@ def generate_dataset(
 def import_dataset(
     session: Session,
     kind: Annotated[ImportKind, typer.Argument(help="Form of the files.")],
-    paths: Annotated[list[Path], typer.Argument(metavar="PATH", help="Files, or the folder that holds them.")],
-    name: Annotated[str | None, typer.Option("--name", help="Name of the data set. [default: the folder's or file's]")] = None,
+    paths: Annotated[
+        list[Path], typer.Argument(metavar="PATH... [NAME]", help="Files, or the folder that holds them; --name or a last word names it.")
+    ],
+    name_option: NameOption = None,
     detach: Detach = False,
     **values: Any,  # noqa: ANN401
 ) -> None:
     """Import measured data: POWDER, LocaRDS, or own RSSI as CSV or Parquet."""
-    files = list_source_files(kind.value, paths)
-    fields = {"kind": kind.value, "name": name or paths[0].resolve().stem, **keep_given(values)}
+    sources, name = (paths, name_option) if name_option is not None else split_name(paths)
+    files = list_source_files(kind.value, sources)
+    if name_option is None:
+        session.out.remark(f"Name: {clean_text(name)}")
+    fields = {"kind": kind.value, "name": name, **keep_given(values)}
     total = sum(file.stat().st_size for file in files)
-    with TransferBar(session.out, f"Sending {len(files)} files", total) as bar:
+    with TransferBar(session.out, f"Sending {count(len(files), 'file')}", total) as bar:
         created, _ = session.client.upload("/training/datasets", files, fields, bar.advance)
     _finish(session, created, detach=detach)
 
 
 @add_command(app, "delete")
-def delete_dataset(
-    session: Session, dataset: DatasetReference, yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False
-) -> None:
+def delete_dataset(session: Session, dataset: DatasetReference, yes: Yes = False) -> None:
     """Delete a data set that no active job uses. Models trained on it stay."""
     found = find_dataset(session.client, dataset)
-    if not yes and not session.out.as_json:
-        typer.confirm(f"Delete '{clean_text(found['name'])}' ({found['num_examples']} examples)?", abort=True)
+    if not yes:
+        jobs = session.client.get("/training/jobs", {"dataset_id": found["id"], "limit": 1})["total"]
+        confirm_loss(session, describe_dataset_loss(found, jobs), yes=yes)
     session.client.delete(f"/training/datasets/{found['id']}")
     session.out.result({"deleted": found["id"]}, lambda: session.out.line(f"Deleted '{clean_text(found['name'])}'."))
+
+
+def describe_dataset_loss(item: dict[str, Any], num_jobs: int) -> str:
+    """Return what goes with a data set and what stays."""
+    loss = f"'{item['name']}': {count(item['num_examples'], 'example')}, {format_size(item.get('size_bytes') or 0)}."
+    if num_jobs == 0:
+        return f"{loss} No job used it."
+    return f"{loss} {count(num_jobs, 'job')} used it: metrics and models stay, but none of them can be continued."
 
 
 def _finish(session: Session, created: dict[str, Any], *, detach: bool) -> None:
@@ -147,22 +171,21 @@ def _finish(session: Session, created: dict[str, Any], *, detach: bool) -> None:
 
 def print_dataset(session: Session, item: dict[str, Any]) -> None:
     """Print one data set for a person."""
-    split, frame = item.get("split") or {}, item.get("frame") or {}
-    origin = f"{frame['latitude']:.5f} N {frame['longitude']:.5f} E" if frame else None
-    leak = " (neighbours may leak into the validation split)" if split.get("is_leaky") else ""
+    frame = item.get("frame") or {}
     session.out.details(
         [
             ("id", item["id"]),
             ("name", item["name"]),
-            ("status", item["status"]),
+            ("description", item.get("description")),
+            ("status", describe_dataset_status(item)),
             ("error", item.get("error_message")),
             ("kind", item["kind"]),
             ("examples", item["num_examples"]),
             ("receivers", ", ".join(receiver["name"] for receiver in item.get("receivers") or [])),
-            ("features", ", ".join(feature["name"] for feature in item.get("features") or [])),
-            ("held out by", f"{split['column']}, {split['num_groups']} groups{leak}" if split else None),
-            ("origin", origin),
-            ("accuracy radius, m", item.get("accuracy_radius_m")),
+            ("features", ", ".join(describe_feature(feature) for feature in item.get("features") or [])),
+            ("held out by", describe_split(item.get("split"))),
+            ("origin", f"{frame['latitude']:.5f}° N, {frame['longitude']:.5f}° E" if frame else None),
+            ("accuracy radius", format_metres(item.get("accuracy_radius_m"))),
             ("size", format_size(item.get("size_bytes") or 0)),
             ("content hash", item.get("content_hash")),
             ("source", item.get("source")),
@@ -173,11 +196,33 @@ def print_dataset(session: Session, item: dict[str, Any]) -> None:
         _print_report(session, item["report"])
 
 
+def describe_dataset_status(item: dict[str, Any]) -> str:
+    """Return the state, with how far it is while it is being made."""
+    return f"building, {item.get('progress_percent') or 0:.0f} %" if item["status"] == "building" else str(item["status"])
+
+
+def describe_feature(feature: dict[str, Any]) -> str:
+    """Return a feature with its unit, where its name does not end in it."""
+    name, unit = str(feature["name"]), str(feature.get("unit") or "")
+    return name if unit in ("", "1") or name.endswith(f"_{unit.lower()}") else f"{name} ({unit})"
+
+
+def describe_split(split: dict[str, Any] | None) -> str | None:
+    """Return how examples are held out, and why a figure on this split may be too good."""
+    if not split:
+        return None
+    edge = f" of {split['cell_m']:g} m" if split.get("cell_m") else ""
+    text = f"{split['column']}{edge}, {count(split['num_groups'], 'group')}"
+    if split.get("is_leaky"):
+        text += ". " + LEAKS_OF_ROWS if split["column"] == "row" else ". " + LEAKS_OF_SMALL_GROUPS
+    return text
+
+
 def _print_report(session: Session, report: dict[str, Any]) -> None:
     out = session.out
     out.line(f"\nRead {report['num_rows']} rows: took {report['num_accepted']}, left out {report['num_rejected']}.")
-    for reason, count in sorted((report.get("reasons") or {}).items(), key=lambda pair: -pair[1]):
-        out.line(f"  {count:>8}  {clean_text(reason)}")
+    for reason, num_rows in sorted((report.get("reasons") or {}).items(), key=lambda pair: -pair[1]):
+        out.line(f"  {num_rows:>8}  {clean_text(reason)}")
     rejected = report.get("rejected") or []
     for row in rejected[:_NUM_REJECTED_SHOWN]:
         out.line(f"  row {row['row']}: {clean_text(row['reason'])}")

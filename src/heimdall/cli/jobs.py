@@ -8,11 +8,13 @@ from typing import Annotated, Any, Final
 
 import typer
 
+from heimdall.cli.confirm import Yes, confirm_loss
 from heimdall.cli.follow import FINAL_STATUSES, JobFollower
 from heimdall.cli.lookup import find_job
 from heimdall.cli.options import keep_given
-from heimdall.cli.output import clean_text, format_instant_local
+from heimdall.cli.output import clean_text, count, format_instant_local, format_metres, format_size, format_span
 from heimdall.cli.session import Session, add_command
+from heimdall.cli.table import Column
 from heimdall.cli.watch import print_summary, raise_for_bad_end, watch_job
 from heimdall.domain.errors import ConflictError, IllegalTransitionError
 from heimdall.domain.jobs import JobStatus
@@ -23,23 +25,46 @@ app = typer.Typer(
 
 JobReference = Annotated[str, typer.Argument(metavar="JOB", help="Id, beginning of an id, or name.")]
 _LOG_POLL_S: Final = 0.5
+_SHOWN_ABOVE: Final = frozenset({"job_name", "dataset_id", "model_architecture"})
 
 
 @add_command(app, "list")
 def list_jobs(
     session: Session,
-    status: Annotated[list[JobStatus] | None, typer.Option("--status", help="Only jobs in this state; may be given again.")] = None,
+    status: Annotated[
+        list[str] | None,
+        typer.Option("--status", metavar="STATUS", help=f"Only jobs in these states, separated by commas: {', '.join(JobStatus)}."),
+    ] = None,
     text: Annotated[str | None, typer.Option("--search", help="Only jobs with this in name, id, architecture or data set.")] = None,
     limit: Annotated[int, typer.Option(min=1, max=200, help="How many, newest first.")] = 50,
     cursor: Annotated[str | None, typer.Option(help="Go on where the last list ended (its next_cursor).")] = None,
 ) -> None:
     """List jobs, newest first."""
-    query = keep_given({"q": text, "limit": limit, "cursor": cursor, "status": [item.value for item in status] if status else None})
+    query = keep_given({"q": text, "limit": limit, "cursor": cursor, "status": read_statuses(status or []) or None})
     page = session.client.get("/training/jobs", query)
     session.out.result(page, lambda: _print_page(session, page))
 
 
+def read_statuses(given: list[str]) -> list[str]:
+    """Return the states of ``--status a,b --status c``. BadParameter names one that there is not."""
+    names = [name.strip() for text in given for name in text.split(",") if name.strip()]
+    unknown = next((name for name in names if name not in set(JobStatus)), None)
+    if unknown is not None:
+        raise typer.BadParameter(f"there is no state '{unknown}'. Choose from: {', '.join(JobStatus)}.", param_hint="--status")
+    return names
+
+
 def _print_page(session: Session, page: dict[str, Any]) -> None:
+    columns = (
+        Column("id"),
+        Column("name", is_name=True),
+        Column("status"),
+        Column("done", is_number=True, rank=1),
+        Column("epoch", is_number=True),
+        Column("best val loss", is_number=True, rank=2),
+        Column("median error", is_number=True),
+        Column("created", rank=3),
+    )
     rows = [
         (
             job["id"][:8],
@@ -48,13 +73,12 @@ def _print_page(session: Session, page: dict[str, Any]) -> None:
             f"{job['progress_percent']:.0f} %",
             f"{job['current_epoch']}/{job['total_epochs']}",
             job.get("best_val_loss"),
-            job.get("best_val_error_median_m"),
+            format_metres(job.get("best_val_error_median_m")),
             format_instant_local(job["created_at"]),
         )
         for job in page["jobs"]
     ]
-    numbers: tuple[Any, ...] = (("progress", "right"), ("epoch", "right"), ("best val loss", "right"), ("median error m", "right"))
-    session.out.table(("id", "name", "status", *numbers, "created"), rows, empty="No jobs. Create one: heimdall train")
+    session.out.table(columns, rows, empty="No jobs. Create one: heimdall train")
     if page.get("next_cursor"):
         session.out.remark(f"{len(page['jobs'])} of {page['total']}. More: heimdall job list --cursor {page['next_cursor']}")
 
@@ -67,30 +91,32 @@ def show_job(session: Session, job: JobReference) -> None:
 
 
 def _print_job(session: Session, job: dict[str, Any]) -> None:
-    device = job.get("device") or {}
+    device, config = job.get("device") or {}, job["config"]
     session.out.details(
         [
             ("id", job["id"]),
             ("name", job["name"]),
             ("status", describe_status(job)),
             ("error", job.get("error_message")),
-            ("progress", f"{job['progress_percent']:.1f} %, epoch {job['current_epoch']} of {job['total_epochs']}"),
+            ("progress", f"{job['progress_percent']:.0f} %, epoch {job['current_epoch']} of {job['total_epochs']}"),
             ("attempt", job["attempt"]),
             ("device", device.get("name")),
             ("data set", job["dataset_id"]),
-            ("architecture", job["config"]["model_architecture"]),
+            ("architecture", config["model_architecture"]),
             ("best epoch", job.get("best_epoch")),
             ("best validation loss", job.get("best_val_loss")),
-            ("best median error, m", job.get("best_val_error_median_m")),
+            ("best median error", format_metres(job.get("best_val_error_median_m"))),
             ("created", format_instant_local(job["created_at"])),
             ("started", format_instant_local(job.get("started_at"))),
             ("ends about", format_instant_local(job.get("estimated_completion"))),
             ("completed", format_instant_local(job.get("completed_at"))),
+            ("took", format_span(job.get("started_at"), job.get("completed_at"))),
             ("continued from", job.get("continued_from")),
             ("model", job.get("model_id")),
-            ("settings", ", ".join(f"{name}={value}" for name, value in job["config"].items() if value is not None)),
         ]
     )
+    session.out.line("settings")
+    session.out.details([(f"  {name}", value) for name, value in config.items() if name not in _SHOWN_ABOVE])
     if job.get("error_detail"):
         session.out.line("\n" + clean_text(job["error_detail"]))
 
@@ -162,17 +188,25 @@ def continue_job(
 
 
 @add_command(app, "delete")
-def delete_job(session: Session, job: JobReference, yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False) -> None:
+def delete_job(session: Session, job: JobReference, yes: Yes = False) -> None:
     """Delete a final job with its metrics, checkpoints and log. Its model stays."""
     found = find_job(session.client, job)
     if found["status"] not in FINAL_STATUSES:
         raise ConflictError(
             f"'{found['name']}' is {found['status']}. Cancel it first: heimdall job cancel {found['id']}", code="job_active"
         )
-    if not yes and not session.out.as_json:
-        typer.confirm(f"Delete '{clean_text(found['name'])}' with its metrics, checkpoints and log?", abort=True)
+    confirm_loss(session, describe_job_loss(found), yes=yes)
     session.client.delete(f"/training/jobs/{found['id']}", {"expect": "final"})
     session.out.result({"deleted": found["id"]}, lambda: session.out.line(f"Deleted '{clean_text(found['name'])}'."))
+
+
+def describe_job_loss(job: dict[str, Any]) -> str:
+    """Return what goes with a job and what stays."""
+    checkpoint = job.get("checkpoint")
+    size = f" ({format_size(checkpoint['size_bytes'])} for epoch {checkpoint['epoch']})" if checkpoint else ""
+    loss = f"'{job['name']}', {job['status']}: the metrics of {count(job['current_epoch'], 'epoch')}, its checkpoints{size} and its log."
+    end = " It cannot be continued any more." if checkpoint else ""
+    return loss + end + (f" Its model {job['model_id'][:8]} stays." if job.get("model_id") else " It has no model.")
 
 
 @add_command(app, "logs")

@@ -53,8 +53,8 @@ def choose_one(records: list[Record], reference: str, noun: str) -> Record:
     begun = [record for record in records if len(reference) >= _MIN_PREFIX and record["id"].startswith(reference.lower())]
     found = exact or named or begun
     if not found:
-        command = {"data set": "dataset"}.get(noun, noun)
-        raise NotFoundError(f"There is no {noun} '{reference}'. See: heimdall {command} list", field=noun.replace(" ", "_"))
+        command = noun.replace(" ", "")
+        raise NotFoundError(f"There is no {noun} '{reference}'. See: heimdall {command} list", field=command)
     if len(found) > 1:
         ids = ", ".join(record["id"] for record in found[:5])
         raise ConflictError(f"{len(found)} {noun}s are called '{reference}'. Name one by its id: {ids}.", code="ambiguous")

@@ -106,19 +106,24 @@ def run(words: list[str]) -> int:
     except typer.Abort:
         return report_error("aborted", "Nothing was done.", None, as_json=as_json, exit_code=EXIT_ERROR)
     except _UsageProblem as problem:
-        if not as_json:
-            problem.show()
-            return EXIT_USAGE
-        return report_error("usage", problem.format_message(), None, as_json=True, exit_code=EXIT_USAGE)
+        return report_usage(problem, as_json=as_json)
     return code if isinstance(code, int) else 0
+
+
+def report_usage(problem: Any, *, as_json: bool) -> int:  # noqa: ANN401
+    """Write what is wrong with the words of a command, and where its help stands."""
+    from heimdall.cli.flags import describe_usage
+
+    if type(problem).__name__ == "NoArgsIsHelpError":
+        problem.show()
+        return EXIT_USAGE
+    path = problem.ctx.command_path if getattr(problem, "ctx", None) else "heimdall"
+    return report_error("usage", f"{describe_usage(problem)} See: {path} --help", None, as_json=as_json, exit_code=EXIT_USAGE)
 
 
 def report_error(code: str, detail: str, field: str | None, *, as_json: bool, exit_code: int) -> int:
     """Write one error to standard error and return the exit code."""
-    if as_json:
-        text = json.dumps({"code": code, "detail": detail, "field": field}, ensure_ascii=False)
-    else:
-        text = f"{field}: {detail}" if field and field.lower() not in detail.lower() else detail
+    text = json.dumps({"code": code, "detail": detail, "field": field}, ensure_ascii=False) if as_json else detail
     typer.echo(text, err=True)
     return exit_code
 

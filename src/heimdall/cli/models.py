@@ -7,10 +7,13 @@ from typing import Annotated, Any
 
 import typer
 
+from heimdall.cli.confirm import Yes, confirm_loss
 from heimdall.cli.lookup import find_model
-from heimdall.cli.output import clean_text, format_instant_local, format_size
+from heimdall.cli.output import clean_text, format_instant_local, format_metres, format_share, format_size
 from heimdall.cli.session import AsJson, Session, add_command, load_settings
+from heimdall.cli.table import Column
 from heimdall.cli.transfer import TransferBar
+from heimdall.cli.watch import print_baselines
 from heimdall.domain.errors import ConflictError, HeimdallError, InvalidInputError
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False, no_args_is_help=True, help="List, export, import and verify models.")
@@ -29,13 +32,26 @@ class NotVerifiedError(HeimdallError):
 def list_models(session: Session) -> None:
     """List models, newest first."""
     answer = session.client.get("/training/models")
+    columns = (
+        Column("id"),
+        Column("name", is_name=True),
+        Column("version", is_number=True),
+        Column("architecture", rank=2),
+        Column("parameters", is_number=True, rank=5),
+        Column("median error", is_number=True),
+        Column("val loss", is_number=True, rank=3),
+        Column("verification", rank=1),
+        Column("from", rank=6),
+        Column("created", rank=4),
+    )
     rows = [
         (
             model["id"][:8],
-            f"{model['name']} v{model['version']}",
+            model["name"],
+            f"v{model['version']}",
             model["architecture"],
             model.get("parameters_count"),
-            (model.get("final_metrics") or {}).get("val_error_median_m"),
+            format_metres((model.get("final_metrics") or {}).get("val_error_median_m")),
             (model.get("final_metrics") or {}).get("val_loss"),
             (model.get("verification") or {}).get("status"),
             "bundle" if model.get("imported_from") else "trained here",
@@ -43,8 +59,6 @@ def list_models(session: Session) -> None:
         )
         for model in answer["models"]
     ]
-    numbers: tuple[Any, ...] = (("parameters", "right"), ("median error m", "right"), ("val loss", "right"))
-    columns = ("id", "name", "architecture", *numbers, "verification", "from", "created")
     session.out.result(answer, lambda: session.out.table(columns, rows, empty="No models. Train one: heimdall train"))
 
 
@@ -57,21 +71,25 @@ def show_model(session: Session, model: ModelReference) -> None:
 
 def _print_model(session: Session, model: dict[str, Any]) -> None:
     metrics, performance = model.get("final_metrics") or {}, model.get("performance") or {}
+    radius, latency, speedup = (
+        format_metres(model.get("accuracy_radius_m")),
+        performance.get("inference_latency_ms"),
+        performance.get("onnx_speedup_factor"),
+    )
     session.out.details(
         [
             ("id", model["id"]),
             ("name", f"{model['name']} v{model['version']}"),
             ("architecture", model["architecture"]),
             ("parameters", model.get("parameters_count")),
-            ("median error, m", metrics.get("val_error_median_m")),
-            ("68 % within, m", metrics.get("val_error_p68_m")),
-            ("95 % within, m", metrics.get("val_error_p95_m")),
-            ("share inside 68 % ellipse", metrics.get("val_coverage_68")),
+            ("median error", format_metres(metrics.get("val_error_median_m"))),
+            ("68 % within", format_metres(metrics.get("val_error_p68_m"))),
+            ("95 % within", format_metres(metrics.get("val_error_p95_m"))),
+            (f"within {radius}" if radius else "validation accuracy", format_share(metrics.get("val_accuracy"))),
+            ("inside 68 % ellipse", format_share(metrics.get("val_coverage_68"))),
             ("validation loss", metrics.get("val_loss")),
-            ("validation accuracy", metrics.get("val_accuracy")),
-            ("accuracy radius, m", model.get("accuracy_radius_m")),
-            ("one example takes, ms", performance.get("inference_latency_ms")),
-            ("faster than PyTorch by", performance.get("onnx_speedup_factor")),
+            ("one example takes", f"{latency:.2g} ms" if latency is not None else None),
+            ("faster than PyTorch", f"{speedup:.1f} times" if speedup is not None else None),
             ("data set", model.get("dataset_name") or model.get("dataset_id")),
             ("job", model.get("training_job_id")),
             ("imported from bundle", model.get("imported_from")),
@@ -79,10 +97,7 @@ def _print_model(session: Session, model: dict[str, Any]) -> None:
             ("created", format_instant_local(model["created_at"])),
         ]
     )
-    for baseline in model.get("baselines") or []:
-        value = baseline.get("error_median_m")
-        shown = f"median error {value:.1f} m" if value is not None else baseline.get("reason") or "not measured"
-        session.out.line(f"  beside it: {clean_text(baseline['name'])}, {shown}")
+    print_baselines(session.out, model.get("baselines") or [])
     _print_verification(session, model.get("verification") or {})
 
 
@@ -131,7 +146,7 @@ def export_model(
 def import_model(session: Session, file: BundlePath) -> None:
     """Bring in a .heimdall file; it is checked and run before it counts."""
     if not file.is_file():
-        raise InvalidInputError(f"There is no file {file}.", field="FILE")
+        raise InvalidInputError(f"There is no file {file}.", field="file")
     with TransferBar(session.out, "Sending", file.stat().st_size) as bar:
         answer, status = session.client.upload("/training/models/import", [file], None, bar.advance)
 
@@ -154,15 +169,21 @@ def rename_model(session: Session, model: ModelReference, name: Annotated[str, t
 def delete_model(
     session: Session,
     model: ModelReference,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    yes: Yes = False,
     confirm_name: Annotated[str | None, typer.Option(help="The model's name; needed where the model is in use.")] = None,
 ) -> None:
-    """Delete a model."""
+    """Delete a model. Its job keeps its history."""
     found = find_model(session.client, model)
-    if not yes and confirm_name is None and not session.out.as_json:
-        typer.confirm(f"Delete '{clean_text(found['name'])}' v{found['version']}?", abort=True)
+    confirm_loss(session, describe_model_loss(found), yes=yes)
     session.client.delete(f"/training/models/{found['id']}", {"confirm_name": confirm_name} if confirm_name else None)
     session.out.result({"deleted": found["id"]}, lambda: session.out.line(f"Deleted '{clean_text(found['name'])}' v{found['version']}."))
+
+
+def describe_model_loss(model: dict[str, Any]) -> str:
+    """Return what goes with a model and how to keep it."""
+    error = format_metres((model.get("final_metrics") or {}).get("val_error_median_m"))
+    figures = ", ".join(filter(None, [str(model["architecture"]), format_size(model["size_bytes"]), error and f"median error {error}"]))
+    return f"The model '{model['name']}' v{model['version']} ({figures}). To keep a copy first: heimdall model export {model['id']}."
 
 
 @app.command("verify")
@@ -172,7 +193,7 @@ def verify_bundle(file: BundlePath, as_json: AsJson = False) -> None:
     from heimdall.cli.verify import verify_file
 
     if not file.is_file():
-        raise InvalidInputError(f"There is no file {file}.", field="FILE")
+        raise InvalidInputError(f"There is no file {file}.", field="file")
     session = Session(settings=load_settings(), out=Output(as_json=as_json))
     payload = verify_file(session.settings, file)
     verification = payload["verification"]

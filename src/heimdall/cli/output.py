@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Literal, TextIO
+from typing import TYPE_CHECKING, Any, Final, TextIO
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-Align = Literal["left", "right"]
+    from heimdall.cli.table import Column
+
+_WIDE: Final = 2000
+"""Columns of an output that nobody sees the edge of."""
 
 
 @dataclass
@@ -39,8 +44,8 @@ class Output:
         if not self.as_json:
             print(text, file=self.stderr, flush=True)
 
-    def table(self, columns: Sequence[str | tuple[str, Align]], rows: Sequence[Sequence[object]], *, empty: str) -> None:
-        """Print rows under headings, or the sentence ``empty``."""
+    def table(self, columns: Sequence[Column], rows: Sequence[Sequence[object]], *, empty: str) -> None:
+        """Print rows under headings, cut to the terminal's width, or the sentence ``empty``."""
         if not rows:
             self.line(empty)
             return
@@ -48,12 +53,14 @@ class Output:
         from rich.table import Table
         from rich.text import Text
 
-        table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
-        for column in columns:
-            name, align = column if isinstance(column, tuple) else (column, "left")
-            table.add_column(name, justify=align, overflow="fold")
-        for row in rows:
-            table.add_row(*(cell if isinstance(cell, Text) else Text(format_value(cell)) for cell in row))
+        from heimdall.cli.table import GAP, fit_table
+
+        shown, cells = fit_table(columns, [[format_value(cell) for cell in row] for row in rows], self.width)
+        table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, GAP - 1, 0, 0))  # the box adds one
+        for column in shown:
+            table.add_column(column.heading, justify="right" if column.is_number else "left", overflow="fold")
+        for row in cells:
+            table.add_row(*map(Text, row))
         self.console().print(table)
 
     def details(self, pairs: Sequence[tuple[str, object]]) -> None:
@@ -63,11 +70,18 @@ class Output:
         for name, value in shown:
             self.line(f"{name:<{width}}  {format_value(value)}")
 
+    @property
+    def width(self) -> int | None:
+        """Columns of the terminal; None where the output goes elsewhere, so that pipes get whole rows."""
+        if "COLUMNS" not in os.environ and not self.stdout.isatty():
+            return None
+        return shutil.get_terminal_size().columns
+
     def console(self) -> Console:
-        """Return a Rich console on standard output; wide where nobody sees its edge, so that pipes get whole rows."""
+        """Return a Rich console on standard output."""
         from rich.console import Console
 
-        return Console(file=self.stdout, highlight=False, width=None if self.stdout.isatty() else 200)
+        return Console(file=self.stdout, highlight=False, width=self.width or _WIDE)
 
 
 def format_value(value: object) -> str:
@@ -96,6 +110,23 @@ def format_size(num_bytes: int) -> str:
     raise AssertionError("unreachable")
 
 
+def format_metres(value: float | None) -> str | None:
+    """Return a length as a person reads it, None for none."""
+    if value is None:
+        return None
+    return (f"{value:.0f}" if abs(value) >= 1000 else f"{value:.1f}".removesuffix(".0")) + " m"
+
+
+def format_share(value: float | None) -> str | None:
+    """Return a share between 0 and 1 in percent, None for none."""
+    return f"{100 * value:.1f} %" if value is not None else None
+
+
+def count(number: int, noun: str) -> str:
+    """Return ``1 epoch`` or ``3 epochs``."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
 def format_duration(seconds: float) -> str:
     """Return ``1:02:03`` or ``2:03``."""
     minutes, rest = divmod(round(max(seconds, 0.0)), 60)
@@ -106,6 +137,12 @@ def format_duration(seconds: float) -> str:
 def parse_instant(text: str | None) -> datetime | None:
     """Return the instant of an ISO 8601 text, or None."""
     return datetime.fromisoformat(text).astimezone(UTC) if text else None
+
+
+def format_span(start: str | None, end: str | None) -> str | None:
+    """Return the time between two ISO 8601 instants, None where one is not known."""
+    started, ended = parse_instant(start), parse_instant(end)
+    return format_duration((ended - started).total_seconds()) if started and ended else None
 
 
 def format_instant_local(text: str | None) -> str | None:

@@ -31,7 +31,8 @@ def describe_commands() -> str:
         _HEAD,
         "# Command line\n",
         "Every command takes `--json`: one JSON document on standard output (`job watch` and `job logs`: one per line), an error as\n"
-        "`{code, detail, field}` on standard error. Exit codes: 0 well, 1 error, 2 usage, 3 server not reachable.\n"
+        "`{code, detail, field}` on standard error. Exit codes: 0 well, 1 error, 2 usage (also a deletion\n"
+        "without `--yes` where nobody can be asked), 3 server not reachable, 130 ended by a second Ctrl-C.\n"
         "`up`, `serve`, `worker`, `doctor`, `config` and `model verify` work on this machine; everything else asks the running server\n"
         "at `HEIMDALL_URL`, with `HEIMDALL_TOKEN` if it needs one. All settings: [settings.md](settings.md).\n",
         _render(typer.main.get_command(app), "heimdall", level=2),

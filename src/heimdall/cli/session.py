@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -10,9 +11,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from heimdall.cli.flags import list_flags, name_flags
 from heimdall.cli.instance import find_running_url, make_browser_url
 from heimdall.cli.output import Output
-from heimdall.domain.errors import InvalidInputError
+from heimdall.domain.errors import HeimdallError, InvalidInputError
+from heimdall.domain.sentences import describe_fault
 
 if TYPE_CHECKING:
     from heimdall.cli.client import ServerClient
@@ -64,9 +67,12 @@ def load_settings(**flags: Any) -> Settings:  # noqa: ANN401
         first = error.errors()[0]
         name = str(first["loc"][0]) if first["loc"] else "settings"
         shown = f"--{name.replace('_', '-')}" if name in given else f"HEIMDALL_{name.upper()}"
-        raise InvalidInputError(f"{shown} is {first['input']!r}: {first['msg']}. 'heimdall config' explains it.", field=name) from error
+        sentence = describe_fault(f"{shown} is {first['input']!r}; it", first["msg"])
+        raise InvalidInputError(f"{sentence} 'heimdall config' explains it.", field=name) from error
     except SettingsError as error:
-        raise InvalidInputError(f"{error}. Lists are written as JSON, for example '[\"cpu\"]'; see 'heimdall config'.") from error
+        found = re.search(r'field "(\w+)"', str(error))
+        name = f"HEIMDALL_{found[1].upper()}" if found else "A setting"
+        raise InvalidInputError(f"{name} should be a list in JSON, for example '[\"cpu\"]'. 'heimdall config' explains it.") from error
 
 
 def find_server_url(settings: Settings) -> str:
@@ -101,11 +107,16 @@ def add_command(
             if parameter.kind is not inspect.Parameter.VAR_KEYWORD
         ]
 
+        flags = list_flags([*own, *parameters])
+
         def run(**values: Any) -> None:  # noqa: ANN401
             out = Output(as_json=values.pop("as_json"))
             session = Session(settings=load_settings(url=values.pop("url")), out=out)
             try:
                 function(session, **values)
+            except HeimdallError as error:
+                name_flags(error, flags)
+                raise
             finally:
                 if "client" in vars(session):
                     session.client.close()

@@ -16,6 +16,17 @@ _PATTERNS: Final[dict[str, tuple[str, ...]]] = {
 """What to take from a folder, by kind; every pattern must find something."""
 
 
+def split_name(words: list[Path]) -> tuple[list[Path], str]:
+    """Return the paths and the name of ``PATH... [NAME]``.
+
+    The last of several words is the name where it is no file and does not look like one; else the first path gives it.
+    """
+    last = words[-1]
+    if len(words) > 1 and not last.exists() and not last.suffix and len(last.parts) == 1:
+        return words[:-1], str(last)
+    return words, words[0].resolve().stem
+
+
 def list_source_files(kind: str, paths: list[Path]) -> list[Path]:
     """Return the files meant, in order, each once.
 
@@ -31,12 +42,12 @@ def list_source_files(kind: str, paths: list[Path]) -> list[Path]:
         elif path.is_file():
             found.append(path)
         else:
-            raise InvalidInputError(f"There is no file or folder {path}.", field="PATH")
+            raise InvalidInputError(f"There is no file or folder {path}.", field="path")
     unique = list(dict.fromkeys(file.resolve() for file in found))
     names = [file.name for file in unique]
     doubled = next((name for name in names if names.count(name) > 1), None)
     if doubled:
-        raise InvalidInputError(f"Two files are called {doubled}. Give them different names.", field="PATH")
+        raise InvalidInputError(f"Two files are called {doubled}. Give them different names.", field="path")
     return unique
 
 
@@ -46,6 +57,6 @@ def _list_folder(kind: str, folder: Path) -> list[Path]:
         matches = sorted(file for file in folder.glob(pattern) if file.is_file())
         if not matches:
             wanted = " and ".join(_PATTERNS[kind])
-            raise InvalidInputError(f"{folder} has no {pattern}; '{kind}' needs {wanted}. Or name the files themselves.", field="PATH")
+            raise InvalidInputError(f"{folder} has no {pattern}; '{kind}' needs {wanted}. Or name the files themselves.", field="path")
         files.extend(matches)
     return files

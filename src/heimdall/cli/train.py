@@ -8,7 +8,9 @@ import typer
 
 from heimdall.cli.lookup import find_dataset
 from heimdall.cli.options import keep_given, make_parameters
+from heimdall.cli.output import clean_text
 from heimdall.cli.session import Session, add_command
+from heimdall.cli.table import cut
 from heimdall.cli.watch import print_summary, watch_job
 from heimdall.domain.errors import InvalidInputError
 from heimdall.domain.jobs import TrainingJobConfig
@@ -54,5 +56,6 @@ def _find_only_dataset(session: Session) -> dict[str, Any]:
         return dict(ready[0])
     if not ready:
         raise InvalidInputError("There is no ready data set. Make one: heimdall dataset generate NAME", field="dataset")
-    names = ", ".join(f"'{item['name']}'" for item in ready[:10])
-    raise InvalidInputError(f"Say which data set: --dataset with one of {names}.", field="dataset")
+    names = ", ".join(f"'{cut(clean_text(item['name']), 40)}'" for item in ready[:5])
+    more = f" and {len(ready) - 5} more: heimdall dataset list" if len(ready) > 5 else ""
+    raise InvalidInputError(f"Say which data set: --dataset with one of {names}{more}.", field="dataset")

@@ -5,11 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from heimdall.cli.follow import JobFollower
-from heimdall.cli.output import format_duration, parse_instant
+from heimdall.cli.output import clean_text, format_metres, format_span
 from heimdall.cli.progress import JobView
 from heimdall.domain.errors import HeimdallError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from heimdall.cli.output import Output
     from heimdall.cli.session import Session
 
 
@@ -61,7 +64,6 @@ def raise_for_bad_end(job: dict[str, Any]) -> dict[str, Any]:
 
 def print_summary(session: Session, job: dict[str, Any], model: dict[str, Any] | None) -> None:
     """Print what came of a completed job."""
-    started, ended = parse_instant(job.get("started_at")), parse_instant(job.get("completed_at"))
     metrics = (model or {}).get("final_metrics") or {}
     session.out.line()
     session.out.details(
@@ -69,19 +71,21 @@ def print_summary(session: Session, job: dict[str, Any], model: dict[str, Any] |
             ("job", f"{job['name']} ({job['id']})"),
             ("status", job["status"]),
             ("epochs", f"{job['current_epoch']} of {job['total_epochs']}, best {job.get('best_epoch')}"),
-            ("time", format_duration((ended - started).total_seconds()) if started and ended else None),
+            ("time", format_span(job.get("started_at"), job.get("completed_at"))),
             ("best validation loss", job.get("best_val_loss")),
-            ("median error", _with_unit(metrics.get("val_error_median_m", job.get("best_val_error_median_m")), "m")),
-            ("68 % within", _with_unit(metrics.get("val_error_p68_m"), "m")),
+            ("median error", format_metres(metrics.get("val_error_median_m", job.get("best_val_error_median_m")))),
+            ("68 % within", format_metres(metrics.get("val_error_p68_m"))),
             ("model", f"{model['name']} v{model['version']} ({model['id']})" if model else job.get("model_id")),
         ]
     )
-    for baseline in (model or {}).get("baselines") or []:
-        value = _with_unit(baseline.get("error_median_m"), "m") or baseline.get("reason") or "not measured"
-        session.out.line(f"  beside it: {baseline['name']}, median error {value}")
+    print_baselines(session.out, (model or {}).get("baselines") or [])
     if model:
         session.out.line(f"Take it with you: heimdall model export {model['id']}")
 
 
-def _with_unit(value: float | None, unit: str) -> str | None:
-    return f"{value:.{0 if value >= 1000 else 1}f} {unit}" if value is not None else None
+def print_baselines(out: Output, baselines: Sequence[dict[str, Any]]) -> None:
+    """Print what classical methods reach on the same held-out examples."""
+    for baseline in baselines:
+        error = format_metres(baseline.get("error_median_m"))
+        words = f"median error {error}" if error else baseline.get("reason") or "not measured"
+        out.line(f"  beside it: {clean_text(baseline['name'])}, {words}")

@@ -17,6 +17,7 @@ from heimdall.domain.base import Entity
 from heimdall.domain.canonical import hash_canonical
 from heimdall.domain.datasets import CoordinateFrame
 from heimdall.domain.errors import BundleError
+from heimdall.domain.sentences import describe_fault
 
 FORMAT_VERSION: Final = "1.1.0"
 ONNX_FIELD: Final = "onnx_model_base64"
@@ -335,10 +336,8 @@ def parse_bundle(document: Any) -> Bundle:  # noqa: ANN401
     except ValidationError as error:
         fault = error.errors(include_url=False, include_input=False)[0]
         path = _format_path(fault["loc"])
-        message = clean_text(fault["msg"], limit=200).removeprefix("Value error, ")
-        raise BundleError(
-            f"The bundle's {clean_text(path, limit=200)} is not valid: {message}.", field=path[:500], code="bundle_schema"
-        ) from None
+        name = f"The bundle's {clean_text(path, limit=200)}"
+        raise BundleError(describe_fault(name, clean_text(fault["msg"], limit=200)), field=path[:500], code="bundle_schema") from None
 
 
 def _describe_version(version: Any) -> str:  # noqa: ANN401

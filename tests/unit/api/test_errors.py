@@ -37,10 +37,10 @@ def test_a_full_disk_says_when_to_try_again() -> None:
     ("body", "field", "words"),
     [
         ({}, "job_name", "job_name is required."),
-        ({"job_name": "a", "dataset_id": "d", "epochs": 0}, "epochs", "epochs should be greater than or equal to 1."),
+        ({"job_name": "a", "dataset_id": "d", "epochs": 0}, "epochs", "epochs should be at least 1."),
         ({"job_name": "a\t", "dataset_id": "d", "x": 1}, "x", "There is no field 'x'. Known are: job_name, epochs"),
         ({"job_name": "a\tb", "dataset_id": "d"}, "job_name", "job_name must not contain control characters."),
-        ({"job_name": "", "dataset_id": "d"}, "job_name", "job_name should have at least 1 character."),
+        ({"job_name": "", "dataset_id": "d"}, "job_name", "job_name must not be empty."),
         ([], None, "JSON object"),
     ],
 )

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
 from typing import Any
 
@@ -23,3 +24,16 @@ def run_cli(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str])
     monkeypatch.delenv("HEIMDALL_URL", raising=False)
     monkeypatch.delenv("HEIMDALL_TOKEN", raising=False)
     return run
+
+
+class Keyboard(io.StringIO):
+    """Standard input of a person at a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.fixture
+def at_terminal(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Let a person sit at the terminal who types the given text."""
+    return lambda text: monkeypatch.setattr("sys.stdin", Keyboard(text))

@@ -5,9 +5,10 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import httpx
 import pytest
 
-from heimdall.cli.sources import list_source_files
+from heimdall.cli.sources import list_source_files, split_name
 from heimdall.domain.errors import InvalidInputError
 from tests.unit.cli.fakes import FakeServer
 
@@ -85,10 +86,88 @@ def test_generate_sends_only_what_was_given(run_cli: Run) -> None:
     assert json.loads(server.requests[0].content) == {"kind": "synthetic", "name": "net", "num_examples": 500}
 
 
-def test_delete_asks_first_and_no_answer_means_no(run_cli: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sys.stdin", io.StringIO())
-    server = FakeServer({"GET /training/datasets": {"datasets": [READY], "total": 1}})
+def test_name_of_a_generated_set_stands_alone_or_behind_its_flag_but_once(run_cli: Run) -> None:
+    for words in (["net"], ["--name", "net"]):
+        server = FakeServer({"POST /training/datasets": READY})
+        assert run_cli("dataset", "generate", *words, "--detach", server=server)[0] == 0
+        assert json.loads(server.requests[0].content)["name"] == "net"
+    for words in ([], ["net", "--name", "net"]):
+        code, _, err = run_cli("dataset", "generate", *words, server=FakeServer())
+        assert (code, err.startswith("--name: say the name of the data set once")) == (2, True)
+
+
+def test_name_of_an_imported_set_is_its_flag_or_the_last_word_or_the_folders(run_cli: Run, powder: Path) -> None:
+    for words, name in (([], b"powder"), (["POWDER July"], b"POWDER July"), (["--name", "July"], b"July")):
+        server = FakeServer({"POST /training/datasets": READY})
+        code, _, err = run_cli("dataset", "import", "powder", str(powder), *words, "--detach", server=server)
+        assert code == 0, err
+        assert b'name="name"\r\n\r\n' + name + b"\r\n" in server.requests[0].content
+
+
+def test_file_that_is_not_there_never_becomes_the_name(powder: Path) -> None:
+    for missing in ("walk-2.csv", "data/walk"):
+        assert split_name([powder, Path(missing)]) == ([powder, Path(missing)], "powder")
+    assert split_name([Path("nowhere")]) == ([Path("nowhere")], "nowhere")
+
+
+def test_refusal_of_a_value_names_the_flag_to_a_person_and_the_field_to_a_program(run_cli: Run) -> None:
+    problem = {"code": "invalid_input", "detail": "tx_power_max_dbm must not be below tx_power_min_dbm.", "field": "tx_power_max_dbm"}
+    server = FakeServer({"POST /training/datasets": httpx.Response(422, json=problem)})
+    code, _, err = run_cli("dataset", "generate", "net", server=server)
+    assert (code, err) == (1, "--tx-power-max-dbm must not be below --tx-power-min-dbm.\n")
+    assert json.loads(run_cli("dataset", "generate", "net", "--json", server=server)[2])["field"] == "tx_power_max_dbm"
+
+
+def serve_deletion(num_jobs: int = 2) -> FakeServer:
+    return FakeServer(
+        {
+            "GET /training/datasets": {"datasets": [{**READY, "size_bytes": 2_200_000}], "total": 1},
+            "GET /training/jobs": {"jobs": [], "total": num_jobs},
+            "DELETE /training/datasets/d1": httpx.Response(204),
+        }
+    )
+
+
+def test_delete_names_the_loss_and_no_answer_means_no(run_cli: Run, at_terminal: Callable[[str], None]) -> None:
+    at_terminal("n\n")
+    server = serve_deletion()
     code, _, err = run_cli("dataset", "delete", "July", server=server)
     assert code == 1
+    assert "'July': 8 examples, 2.2 MB. 2 jobs used it: metrics and models stay, but none of them can be continued." in err
     assert "Nothing was done." in err
     assert {request.method for request in server.requests} == {"GET"}
+
+
+def test_delete_after_yes_at_the_terminal_or_on_the_command_line(run_cli: Run, at_terminal: Callable[[str], None]) -> None:
+    at_terminal("y\n")
+    assert run_cli("dataset", "delete", "July", server=serve_deletion())[:2] == (0, "Deleted 'July'.\n")
+    assert json.loads(run_cli("dataset", "delete", "July", "--yes", "--json", server=serve_deletion())[1]) == {"deleted": "d1"}
+
+
+def test_delete_without_a_terminal_or_with_json_needs_yes_and_says_so(run_cli: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO("y\n"))
+    for words in ([], ["--json"]):
+        server = serve_deletion(num_jobs=0)
+        code, out, err = run_cli("dataset", "delete", "July", *words, server=server)
+        assert (code, out) == (2, "")
+        assert "No job used it. To delete it, add --yes." in err
+        assert {request.method for request in server.requests} == {"GET"}
+
+
+def test_split_that_may_flatter_says_why_in_a_sentence(run_cli: Run) -> None:
+    split = {"column": "cell", "num_groups": 93, "seed": 0, "cell_m": 2000.0, "is_leaky": True}
+    server = FakeServer({"GET /training/datasets": {"datasets": [READY]}, "GET /training/datasets/d1": {**READY, "split": split}})
+    out = run_cli("dataset", "show", "July", server=server)[1]
+    assert "cell of 2000 m, 93 groups. Hardly two examples share a group" in out
+    assert "More examples help." in out
+
+
+def test_show_has_units_and_long_names_whole(run_cli: Run) -> None:
+    item = {
+        **READY, "name": "L" * 255, "size_bytes": 41_100, "accuracy_radius_m": 1000.0, "frame": {"latitude": 44.97, "longitude": 8.15},
+        "features": [{"name": "rssi_dbm", "unit": "dBm"}, {"name": "strength", "unit": "dB"}],
+    }  # fmt: skip
+    server = FakeServer({"GET /training/datasets": {"datasets": [item]}, "GET /training/datasets/d1": item})
+    out = run_cli("dataset", "show", "d1", server=server)[1]
+    for words in ("L" * 255, "1000 m", "41.1 kB", "44.97000° N, 8.15000° E", "rssi_dbm, strength (dB)"):
+        assert words in out

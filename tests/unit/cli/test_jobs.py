@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import httpx
 import pytest
+from rich.cells import cell_len
 
 from heimdall.cli.jobs import parse_log
 from tests.unit.cli.fakes import FakeServer, FakeSocket, connected, frame, make_job
@@ -60,6 +61,67 @@ def test_cancel_and_delete_say_what_they_expect_so_that_neither_becomes_the_othe
     server.routes[f"DELETE /training/jobs/{JOB_ID}"] = httpx.Response(204)
     assert run_cli("job", "delete", JOB_ID, "--yes", server=server)[0] == 0
     assert server.requests[-1].url.params["expect"] == "final"
+
+
+def test_delete_names_epochs_checkpoints_and_what_stays(run_cli: Run, at_terminal: Callable[[str], None]) -> None:
+    at_terminal("n\n")
+    checkpoint = {"size_bytes": 720_536, "epoch": 12}
+    server = serve_job(status="completed", current_epoch=12, checkpoint=checkpoint, model_id="0abc0abc-1")
+    code, _, err = run_cli("job", "delete", JOB_ID, server=server)
+    assert code == 1
+    assert "'first', completed: the metrics of 12 epochs, its checkpoints (720.5 kB for epoch 12) and its log." in err
+    assert "It cannot be continued any more. Its model 0abc0abc stays." in err
+    assert {request.method for request in server.requests} == {"GET"}
+
+
+def test_delete_with_json_needs_yes(run_cli: Run) -> None:
+    server = serve_job(status="failed", current_epoch=1)
+    code, out, err = run_cli("job", "delete", JOB_ID, "--json", server=server)
+    assert (code, out, json.loads(err)["code"]) == (2, "", "confirmation_needed")
+    assert "the metrics of 1 epoch, its checkpoints and its log. It has no model. To delete it, add --yes." in json.loads(err)["detail"]
+    assert {request.method for request in server.requests} == {"GET"}
+
+
+def test_states_are_separated_by_commas_or_repeated(run_cli: Run) -> None:
+    server = FakeServer({"GET /training/jobs": {"jobs": [], "total": 0}})
+    assert run_cli("job", "list", "--status", "running, paused", "--status", "failed", server=server)[0] == 0
+    assert server.requests[0].url.params.get_list("status") == ["running", "paused", "failed"]
+
+
+def test_state_that_there_is_not_is_a_usage_error_with_the_choice(run_cli: Run) -> None:
+    code, _, err = run_cli("job", "list", "--status", "running,done", server=FakeServer())
+    assert code == 2
+    assert err.startswith("--status: there is no state 'done'. Choose from: pending, running, paused, completed, failed, cancelled.")
+    assert "Value error" not in err
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_long_names_are_cut_so_that_no_line_is_wider_than_the_terminal(run_cli: Run, monkeypatch: pytest.MonkeyPatch, width: int) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    jobs = [make_job(name="L" * 255, best_val_loss=7.131, best_val_error_median_m=7050.2), make_job(name="漢" * 100), make_job(name="a\nb")]
+    out = run_cli("job", "list", server=FakeServer({"GET /training/jobs": {"jobs": jobs, "total": 3}}))[1]
+    assert "…" in out
+    assert len(out.splitlines()) == 2 + len(jobs)
+    assert max(cell_len(line) for line in out.splitlines()) <= width
+    assert all(words in out for words in ("7050 m", "running", "L" * 15))
+
+
+def test_pipe_gets_whole_names(run_cli: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
+    out = run_cli("job", "list", server=FakeServer({"GET /training/jobs": {"jobs": [make_job(name="L" * 255)], "total": 1}}))[1]
+    assert "L" * 255 in out
+
+
+def test_show_has_units_and_one_setting_a_line(run_cli: Run) -> None:
+    done = {
+        "status": "completed",
+        "completed_at": "2026-01-02T03:05:20.000000Z",
+        "best_val_error_median_m": 133.44,
+        "progress_percent": 100.0,
+    }
+    out = run_cli("job", "show", JOB_ID, server=serve_job(**done))[1]
+    for words in ("133.4 m", "100 %, epoch 0 of 3", "took               1:14", "\n  epochs  3\n"):
+        assert words in out, out
 
 
 def test_delete_of_an_active_job_is_refused_before_asking(run_cli: Run) -> None:

@@ -70,7 +70,7 @@ def test_setting_that_is_none_names_its_variable(run_cli: Run, monkeypatch: pyte
     monkeypatch.setenv("HEIMDALL_PORT", "many")
     code, _, err = run_cli("config")
     assert code == 1
-    assert err.startswith("HEIMDALL_PORT is 'many'")
+    assert err == "HEIMDALL_PORT is 'many'; it should be a whole number. 'heimdall config' explains it.\n"
 
 
 def test_list_setting_that_is_no_json_shows_how(run_cli: Run, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -65,3 +65,40 @@ def test_file_that_is_not_there_is_named_before_anything_is_sent(run_cli: Run) -
         code, _, err = run_cli("model", command, "nothing.heimdall", server=FakeServer())
         assert code == 1
         assert "There is no file nothing.heimdall." in err
+
+
+def test_delete_names_the_model_and_how_to_keep_it(run_cli: Run, at_terminal: Callable[[str], None]) -> None:
+    at_terminal("n\n")
+    code, _, err = run_cli("model", "delete", "net@1", server=serve_models())
+    assert code == 1
+    assert "The model 'net' v1 (deepsets-s, 1.0 kB). To keep a copy first: heimdall model export 10000000-aaaa." in err
+
+
+def test_delete_with_json_needs_yes_and_passes_the_servers_question_on(run_cli: Run) -> None:
+    server = serve_models()
+    code, _, err = run_cli("model", "delete", "net", "--json", server=server)
+    assert (code, json.loads(err)["code"]) == (2, "confirmation_needed")
+    question = {"code": "confirm_name", "detail": "The model is in use: a job. Repeat its name 'net'.", "field": "confirm_name"}
+    server.routes["DELETE /training/models/20000000-aaaa"] = [httpx.Response(409, json=question), httpx.Response(204)]
+    code, _, err = run_cli("model", "delete", "net", "--yes", server=server)
+    assert (code, err) == (1, "--confirm-name: The model is in use: a job. Repeat its name 'net'.\n")
+    assert run_cli("model", "delete", "net", "--yes", "--confirm-name", "net", server=server)[0] == 0
+
+
+def test_show_has_units_and_shares_in_percent(run_cli: Run) -> None:
+    server = serve_models()
+    metrics = {"val_error_median_m": 133.44, "val_accuracy": 0.8123, "val_coverage_68": 0.69}
+    more = {
+        "final_metrics": metrics,
+        "accuracy_radius_m": 200.0,
+        "performance": {"inference_latency_ms": 0.1626, "onnx_speedup_factor": 5.966},
+    }
+    server.routes["GET /training/models/20000000-aaaa"] = {**make_model(2), **more}
+    out = run_cli("model", "show", "net", server=server)[1]
+    for name, value in (
+        ("median error", "133.4 m"),
+        ("within 200 m", "81.2 %"),
+        ("inside 68 % ellipse", "69.0 %"),
+        ("one example takes", "0.16 ms"),
+    ):
+        assert any(line.startswith(name) and line.endswith(value) for line in out.splitlines()), (name, out)
