@@ -31,6 +31,9 @@ _QUIET_LIBRARIES: Final = (
 _RESERVED: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "fields", "taskName"}
 _COMPONENT_WIDTH: Final = 9
 _ID_LENGTH: Final = 36
+_NAME_LENGTH: Final = 48
+"""Of a job's or data set's name in a line; the id beside it says which one is meant."""
+
 _DIM, _RED, _YELLOW, _BOLD, _RESET = "\x1b[2m", "\x1b[31m", "\x1b[33m", "\x1b[1m", "\x1b[0m"
 
 
@@ -146,7 +149,7 @@ def render_line(
     """Return one readable line: local time, who, what, ``name=value`` pairs. Ids are cut to eight characters."""
     is_name = " " not in event
     words = event.replace("_", " ") if is_name else " ".join(event.split())
-    pairs = " ".join(f"{_short_key(key, value)}={_short_value(value)}" for key, value in fields.items() if value is not None)
+    pairs = " ".join(f"{_short_key(key, value)}={_short_value(key, value)}" for key, value in fields.items() if value is not None)
     clock = when.astimezone().strftime("%H:%M:%S")
     mark = {"warning": "warning: ", "error": "error: ", "critical": "error: "}.get(level, "")
     if has_color:
@@ -173,10 +176,12 @@ def _short_key(key: str, value: object) -> str:
     return key[:-3] if key.endswith("_id") and isinstance(value, str) and len(value) == _ID_LENGTH else key
 
 
-def _short_value(value: object) -> str:
+def _short_value(key: str, value: object) -> str:
     if isinstance(value, float):
         return f"{value:.4g}"
     text = " ".join(str(value).split())
     if len(text) == _ID_LENGTH and text.count("-") == 4:
         return f"{text[:8]}…"
+    if key.endswith("_name") and len(text) > _NAME_LENGTH:
+        text = f"{text[: _NAME_LENGTH - 1]}…"
     return f'"{text}"' if " " in text or not text else text

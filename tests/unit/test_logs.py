@@ -12,7 +12,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from heimdall.logs import configure_logging, render_line
+from heimdall.logs import configure_logging, render_json, render_line
 
 JOB_ID = "12345678-1234-1234-1234-123456789abc"
 
@@ -105,3 +105,12 @@ def test_log_set_up_loads_no_rich() -> None:
         "configure_logging(N(log_format='line', log_level='info'), 'api'); import structlog; print('rich' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "False"
+
+
+def test_long_name_is_cut_in_a_line_and_whole_in_json() -> None:
+    fields = {"job_name": "L" * 255, "data": "/" + "d" * 200}
+    line = render_line(datetime(2026, 1, 2, tzinfo=UTC), "worker", "job_started", fields)
+    assert "L" * 47 + "…" in line
+    assert "L" * 48 not in line
+    assert "d" * 200 in line
+    assert "L" * 255 in render_json(datetime(2026, 1, 2, tzinfo=UTC), "worker", "job_started", fields)

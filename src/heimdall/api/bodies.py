@@ -91,7 +91,7 @@ def too_large(max_bytes: int) -> TooLargeError:
 def parse_json(raw: bytes) -> Any:  # noqa: ANN401
     """Parse JSON. InvalidInputError where it is malformed, too deep, or holds NaN or a NUL character."""
     if not raw.strip():
-        raise InvalidInputError("The body is empty. Send a JSON object, like {\"name\": \"...\"}.")
+        raise InvalidInputError('The body is empty. Send a JSON object, like {"name": "..."}.')
     try:
         parsed = orjson.loads(raw)
     except orjson.JSONDecodeError as error:

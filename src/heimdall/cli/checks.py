@@ -11,10 +11,11 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
 
-from heimdall.cli.instance import claim_port, make_browser_url, probe_ready, read_holder
+from heimdall.cli.instance import claim_port, find_running, probe_url
 from heimdall.domain.errors import ConflictError, HeimdallError
 
 if TYPE_CHECKING:
@@ -90,14 +91,16 @@ def check_data_folder(settings: Settings) -> Check:
 
 
 def check_port(settings: Settings) -> Check:
-    """Look whether the port is free, or taken by a Heimdall that answers."""
+    """Look whether the port is free, or Heimdall runs here already, which is well too."""
+    running = find_running(settings.data_dir)
+    if running is not None:
+        is_ready = probe_url(running.url) == HTTPStatus.OK
+        state = "" if is_ready else ", and is not ready yet"
+        return Check("port", "ok", f"Heimdall is already running here (PID {running.pid}): {running.url}{state}")
     try:
         settings.check_exposure()
         port = claim_port(settings.host, settings.port)
     except ConflictError as error:
-        url = make_browser_url(settings.host, settings.port)
-        if read_holder(settings.data_dir).get("url") == url and probe_ready(settings.host, settings.port) is not None:
-            return Check("port", "ok", f"Heimdall runs at {url}")
         return Check("port", "missing", error.detail.partition(". ")[0], "Choose another with --port or HEIMDALL_PORT.")
     except HeimdallError as error:
         sentence, _, fix = error.detail.partition(". ")

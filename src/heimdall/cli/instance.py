@@ -7,8 +7,10 @@ import fcntl
 import json
 import os
 import socket
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+from urllib.parse import urlsplit
 
 from heimdall.domain.errors import ConflictError, InvalidInputError, UnavailableError
 
@@ -47,7 +49,7 @@ class DataFolderLock:
         except BlockingIOError as error:
             holder = read_holder(data_dir)
             os.close(self._fd)
-            where = f"at {holder['url']}" if holder.get("url") else "and is just starting"
+            where = f"at {holder['url']} (PID {holder.get('pid')})" if holder.get("url") else "and is just starting"
             raise ConflictError(
                 f"A Heimdall already runs on {data_dir} {where}. Use that one, stop it, or choose another folder with --data-dir.",
                 code="already_running",
@@ -74,8 +76,16 @@ def read_holder(data_dir: Path) -> dict[str, object]:
     return note if isinstance(note, dict) else {}
 
 
-def find_running_url(data_dir: Path) -> str | None:
-    """Return the URL of the Heimdall that runs on this folder, None where none does (a note left by a killed one does not count)."""
+@dataclass(frozen=True)
+class RunningInstance:
+    """A Heimdall that holds a data folder."""
+
+    pid: int
+    url: str
+
+
+def find_running(data_dir: Path) -> RunningInstance | None:
+    """Return the Heimdall that runs on this folder, None where none does (a note left by a killed one does not count)."""
     holder = read_holder(data_dir)
     url, pid = holder.get("url"), holder.get("pid")
     if not isinstance(url, str) or not isinstance(pid, int):
@@ -85,8 +95,8 @@ def find_running_url(data_dir: Path) -> str | None:
     except ProcessLookupError:
         return None
     except PermissionError:
-        return url
-    return url
+        pass  # it lives, as another user's
+    return RunningInstance(pid, url)
 
 
 def claim_port(host: str, port: int) -> int:
@@ -124,6 +134,12 @@ def make_browser_url(host: str, port: int) -> str:
     """Return the URL by which this machine reaches a server that listens on ``host``."""
     shown = {"0.0.0.0": "127.0.0.1", "": "127.0.0.1", "::": "[::1]"}.get(host) or (f"[{host}]" if ":" in host else host)
     return f"http://{shown}:{port}"
+
+
+def probe_url(url: str) -> int | None:
+    """Ask ``/health/ready`` at a URL of :func:`make_browser_url`; returns the status, None for no answer."""
+    address = urlsplit(url)
+    return probe_ready(address.hostname or "", address.port or 80)
 
 
 def probe_ready(host: str, port: int, *, timeout_s: float = 1.0) -> int | None:

@@ -6,8 +6,11 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from heimdall.cli.output import Output, clean_text, format_duration, parse_instant
+from heimdall.cli.table import flatten
 
 if TYPE_CHECKING:
+    from rich.console import Group
+    from rich.live import Live
     from rich.progress import Progress, TaskID
 
     from heimdall.cli.follow import Frame
@@ -40,39 +43,46 @@ class JobView:
         self._out = out
         self._name = clean_text(name)
         self._is_live = not out.as_json and out.stdout.isatty()
+        self._live: Live | None = None
         self._progress: Progress | None = None
         self._task: TaskID | None = None
         self._figures = ""
         self._state = ""
-        self._is_replay = True
         self.job: dict[str, Any] = {}
 
     def __enter__(self) -> Self:
         if self._is_live:
+            from rich.live import Live
+
             self._progress = self._make_progress()
-            self._progress.start()
-            self._task = self._progress.add_task(self._name, total=_ALL_PERCENT, state="", figures="", eta="")
+            self._task = self._progress.add_task("", total=_ALL_PERCENT, state="", eta="")
+            self._live = Live(get_renderable=self._render, console=self._out.console(), refresh_per_second=8)
+            self._live.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._progress is not None:
-            self._progress.stop()
+        if self._live is not None:
+            self._live.stop()
 
     def _make_progress(self) -> Progress:
         from rich.progress import BarColumn, Progress, TextColumn
 
-        text = "[progress.percentage]{task.percentage:>5.1f} %"
         return Progress(
-            TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=None),
-            TextColumn(text),
+            TextColumn("[progress.percentage]{task.percentage:>3.0f} %"),
             TextColumn("{task.fields[state]}", markup=False, style="bold"),
-            TextColumn("{task.fields[figures]}", markup=False),
             TextColumn("{task.fields[eta]}", markup=False, style="cyan"),
-            console=self._out.console(),
             expand=True,
-            refresh_per_second=8,
         )
+
+    def _render(self) -> Group:
+        """Return three lines: whose bar it is, the bar, and the figures; 80 columns hold no two of them in one."""
+        from rich.console import Group
+        from rich.text import Text
+
+        assert self._progress is not None
+        name, figures = (Text(text, no_wrap=True, overflow="ellipsis") for text in (flatten(self._name), self._figures))
+        return Group(name, self._progress, figures)
 
     def show(self, frame: Frame) -> None:
         """Take one frame."""
@@ -123,15 +133,10 @@ class JobView:
         if batch and batch.get("total_batches"):
             state = f"epoch {batch['current_epoch']}/{self.job.get('total_epochs', '?')} {batch['batch']}/{batch['total_batches']}"
         percent = data.get("progress_percent") or 0.0
+        eta = describe_eta(data.get("estimated_completion"))
         if percent >= _ALL_PERCENT and state.startswith("epoch"):
-            state = "writing and checking the model"
-        self._progress.update(
-            self._task,
-            completed=percent,
-            state=state,
-            figures=self._figures,
-            eta=describe_eta(data.get("estimated_completion")),
-        )
+            state, eta = "writing and checking the model", ""
+        self._progress.update(self._task, completed=percent, state=state, eta=eta)
 
     @staticmethod
     def _describe_state(job: dict[str, Any]) -> str:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from heimdall.cli.flags import list_flags, name_flags
-from heimdall.cli.instance import find_running_url, make_browser_url
+from heimdall.cli.instance import find_running, make_browser_url
 from heimdall.cli.output import Output
 from heimdall.domain.errors import HeimdallError, InvalidInputError
 from heimdall.domain.sentences import describe_fault
@@ -77,7 +77,8 @@ def load_settings(**flags: Any) -> Settings:  # noqa: ANN401
 
 def find_server_url(settings: Settings) -> str:
     """Return where to look for the server: the URL that was set, the Heimdall on the data folder, or host and port."""
-    return settings.url or find_running_url(settings.data_dir) or make_browser_url(settings.host, settings.port)
+    running = find_running(settings.data_dir)
+    return settings.url or (running.url if running else make_browser_url(settings.host, settings.port))
 
 
 def read_token(settings: Settings) -> str | None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import socket
 import sys
 from collections.abc import Callable
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from heimdall.cli import checks
+from heimdall.cli.instance import DataFolderLock
 from heimdall.settings import Settings
 
 
@@ -35,8 +37,20 @@ def test_full_disk_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
 def test_port_of_another_program_is_missing_and_a_free_one_is_ok(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         settings = Settings(data_dir=tmp_path, port=other.getsockname()[1])
-        assert checks.check_port(settings).status == "missing"
+        check = checks.check_port(settings)
+    assert (check.status, "taken by another program" in check.detail) == ("missing", True)
     assert checks.check_port(settings).status == "ok"
+
+
+def test_port_of_the_one_that_runs_here_is_no_other_programs_even_before_it_answers(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as starting:
+        port = starting.getsockname()[1]
+        lock = DataFolderLock(tmp_path)
+        lock.write_holder(f"http://127.0.0.1:{port}")
+        check = checks.check_port(Settings(data_dir=tmp_path, port=port))
+        lock.release()
+    assert check.status == "ok"
+    assert check.detail == f"Heimdall is already running here (PID {os.getpid()}): http://127.0.0.1:{port}, and is not ready yet"
 
 
 def test_open_host_without_token_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

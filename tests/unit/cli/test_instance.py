@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from heimdall.cli.instance import DataFolderLock, claim_port, find_running_url, make_browser_url, probe_ready
+from heimdall.cli.instance import DataFolderLock, RunningInstance, claim_port, find_running, make_browser_url, probe_ready
 from heimdall.domain.errors import ConflictError, InvalidInputError, UnavailableError
 
 
@@ -63,12 +63,12 @@ def test_silence_is_not_readiness() -> None:
 
 
 def test_running_instance_is_found_by_its_folder_and_a_dead_ones_note_is_not_believed(tmp_path: Path) -> None:
-    assert find_running_url(tmp_path) is None
+    assert find_running(tmp_path) is None
     lock = DataFolderLock(tmp_path)
     lock.write_holder("http://127.0.0.1:9")
-    assert find_running_url(tmp_path) == "http://127.0.0.1:9"
+    assert find_running(tmp_path) == RunningInstance(os.getpid(), "http://127.0.0.1:9")
     ended = subprocess.Popen([sys.executable, "-c", ""])
     ended.wait()
     (tmp_path / "heimdall.lock").write_text((tmp_path / "heimdall.lock").read_text().replace(str(os.getpid()), str(ended.pid)))
-    assert find_running_url(tmp_path) is None
+    assert find_running(tmp_path) is None
     lock.release()

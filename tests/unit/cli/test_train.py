@@ -2,8 +2,13 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from typing import Any
+
+import pytest
+from rich.cells import cell_len
 
 from heimdall.cli.output import Output
 from heimdall.cli.progress import JobView, describe_eta, describe_figures
@@ -109,3 +114,19 @@ def test_live_bar_shows_name_epoch_figures_and_lost_connection() -> None:
     assert "a [red]name" in text
     assert "completed" in text
     assert "val 1.25" in text
+
+
+def test_eighty_columns_hold_name_bar_epoch_figures_and_time_left_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    stream = Terminal()
+    soon = (datetime.now(UTC) + timedelta(seconds=100)).isoformat()
+    with JobView(Output(as_json=False, stdout=stream, stderr=stream), "long name " * 25) as view:
+        view.show(connected(make_job(name="long name " * 25)))
+        view.show(frame("training_progress", 1, epoch=1, estimated_completion=soon, **EPOCH))
+    lines = [line for line in re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", stream.getvalue()).replace("\r", "\n").splitlines() if line.strip()]
+    name, bar, figures = lines[-3:]
+    assert name.startswith("long name")
+    assert name.endswith("…")
+    assert all(words in bar for words in ("━━━", "33 %", "epoch 1/3", " left"))
+    assert figures.strip() == "loss 1.5  val 1.25  median 140.1 m"
+    assert max(map(cell_len, lines)) <= 80

@@ -163,3 +163,9 @@ def test_without_fifos_the_consumer_still_gets_its_messages(celery: Celery, monk
         timer.start()
         drain(connection, 1, deadline_s=5)
         timer.join()
+
+
+def test_connection_names_a_host_so_that_no_library_complains(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    connection = make_celery(None, tmp_path, is_worker=True).connection_for_read()
+    assert connection.clone().info()["hostname"] == "localhost"
+    assert not caplog.records
