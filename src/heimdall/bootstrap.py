@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING
 
 from heimdall.queue.celery_queue import CeleryQueue
 from heimdall.services.attempts import AttemptService
+from heimdall.services.audit import AuditService
 from heimdall.services.bundles import BundleService
 from heimdall.services.datasets import DatasetService
 from heimdall.services.jobs import JobService, JobSettings
 from heimdall.services.metrics import MetricService
 from heimdall.services.models import ModelService
+from heimdall.services.operations import OperationsService
 from heimdall.services.sweeper import Sweeper
 from heimdall.storage.artifacts import open_artifacts
 from heimdall.storage.database import SqlStore
@@ -66,6 +68,8 @@ class Container:
     datasets: DatasetService
     models: ModelService
     bundles: BundleService
+    audit: AuditService
+    operations: OperationsService
 
     def close(self) -> None:
         """Give back what the process holds."""
@@ -109,8 +113,10 @@ def build_container(settings: Settings) -> Container:
         sweeper=Sweeper(store=store, queue=queue, clock=clock, settings=job_settings),
         metrics=MetricService(store=store),
         datasets=DatasetService(store=store, queue=queue, artifacts=artifacts, clock=clock),
-        models=ModelService(store=store, artifacts=artifacts),
+        models=ModelService(store=store, artifacts=artifacts, clock=clock),
         bundles=BundleService(
             store=store, artifacts=artifacts, verifier=verifier, clock=clock, max_bytes=settings.max_upload_mb * 1_000_000
         ),
+        audit=AuditService(store=store),
+        operations=OperationsService(store=store, clock=clock),
     )

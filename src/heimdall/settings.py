@@ -7,10 +7,12 @@ import os
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
+from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from heimdall.domain.access import Role
 from heimdall.domain.errors import InvalidInputError
 
 
@@ -29,16 +31,40 @@ def is_loopback(host: str) -> bool:
         return False
 
 
+def is_safe_url(url: str) -> bool:
+    """Return whether nobody on the way can change what the URL answers: https, or this very machine."""
+    parts = urlsplit(url)
+    return parts.scheme == "https" or (parts.scheme == "http" and is_loopback(parts.hostname or ""))
+
+
 class Settings(BaseSettings):
     """One field per switch. The defaults are the embedded size: no server to install."""
 
     model_config = SettingsConfigDict(env_prefix="HEIMDALL_", frozen=True, extra="ignore")
 
     data_dir: Path = Field(default_factory=_default_data_dir, description="Folder of database, artifacts and embedded broker.")
-    host: str = Field(default="127.0.0.1", description="Address to listen on. Beyond loopback a token is required.")
+    host: str = Field(default="127.0.0.1", description="Address to listen on. Beyond loopback a token or OIDC is required.")
     port: int = Field(default=8001, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
     url: str | None = Field(default=None, description="Server that the command line talks to; default http://HOST:PORT.")
-    token: SecretStr | None = Field(default=None, description="Bearer token; needed beyond loopback.")
+    token: SecretStr | None = Field(
+        default=None, description="Bearer token, for administrators; needed beyond loopback where OIDC is not used."
+    )
+    oidc_url: str | None = Field(default=None, description="OpenID Connect provider: issuer URL, or that of its discovery document.")
+    oidc_client_id: str | None = Field(default=None, description="Client id at the provider; needed with HEIMDALL_OIDC_URL.")
+    oidc_client_secret: SecretStr | None = Field(default=None, description="Client secret; a public client with PKCE needs none.")
+    oidc_audience: str | None = Field(default=None, description="Audience of bearer tokens for the API; default: the client id.")
+    oidc_scope: str = Field(default="openid profile email", description="Scopes asked for at the sign-in.")
+    oidc_role_claim: str = Field(default="roles", description="Claim that holds roles or groups; a dot leads into an object.")
+    oidc_roles: dict[str, Role] = Field(
+        default={"viewer": Role.VIEWER, "operator": Role.OPERATOR, "admin": Role.ADMIN},
+        description="Value of that claim to role (viewer, operator, admin), as JSON object.",
+    )
+    oidc_default_role: Role | None = Field(default=None, description="Role of whom the claim gives none; default: no entry.")
+    session_hours: float = Field(default=8.0, ge=0.1, le=720, description="h that a sign-in by OIDC lasts.")
+    session_secret: SecretStr | None = Field(
+        default=None, min_length=32, description="Signs the sign-in cookie; set it where several servers share the users."
+    )
+    public_url: str | None = Field(default=None, description="Address of this server in the browser, where a proxy stands before it.")
     allowed_origins: tuple[str, ...] = Field(default=(), description="Further Origins the browser may come from, as JSON list.")
     allowed_hosts: tuple[str, ...] = Field(default=(), description="Further Host names the server answers to, as JSON list.")
     database_url: str | None = Field(default=None, description="postgresql://…; default: SQLite in the data folder.")
@@ -69,6 +95,9 @@ class Settings(BaseSettings):
     max_creates_per_minute: int = Field(
         default=1200, ge=0, le=1_000_000, description="Creates and imports a minute and client; 0: no limit."
     )
+    max_imports_per_minute: int = Field(default=60, ge=0, le=1_000_000, description="Imports of bundles a minute and client; 0: no limit.")
+    max_imports_at_once: int = Field(default=2, ge=1, le=64, description="Bundles verified at the same time; the rest wait.")
+    import_patience_s: float = Field(default=30.0, ge=0.1, le=600, description="s that an import waits for its turn before 429.")
     verify_memory_mb: int = Field(default=4096, ge=256, le=1_000_000, description="MB of address space for the verifying child.")
     verify_timeout_s: float = Field(default=60.0, ge=1, le=3600, description="s of wall time for the verifying child.")
     socket_buffer_events: int = Field(default=1000, ge=10, le=100_000, description="Events waiting for one slow socket client.")
@@ -119,7 +148,7 @@ class Settings(BaseSettings):
         return next((folder for folder in self.frontend_places if (folder / "index.html").is_file()), None)
 
     def check_exposure(self) -> None:
-        """Refuse to listen where others could come without a token.
+        """Refuse to listen where others could come without a token or a sign-in.
 
         Raises
         ------
@@ -129,10 +158,17 @@ class Settings(BaseSettings):
         if self.token is not None and not self.token.get_secret_value():
             detail = "HEIMDALL_TOKEN is empty. Set it to a long random text, or unset it."
             raise InvalidInputError(detail, field="token", code="token_needed")
-        if self.token is None and not is_loopback(self.host):
+        if self.oidc_url is not None and not self.oidc_client_id:
+            detail = "HEIMDALL_OIDC_URL is set without HEIMDALL_OIDC_CLIENT_ID. Set the client id that the provider gave this server."
+            raise InvalidInputError(detail, field="oidc_client_id", code="client_id_needed")
+        if self.oidc_url is not None and not is_safe_url(self.oidc_url):
+            detail = "HEIMDALL_OIDC_URL must begin with https://: over http anybody on the way could say who comes in."
+            raise InvalidInputError(detail, field="oidc_url", code="https_needed")
+        if self.token is None and self.oidc_url is None and not is_loopback(self.host):
             raise InvalidInputError(
                 f"Listening on {self.host or 'all addresses'} lets other machines in, and no token is set. Set one first, for example: "
-                "export HEIMDALL_TOKEN=$(openssl rand -hex 24), or listen on 127.0.0.1.",
+                "export HEIMDALL_TOKEN=$(openssl rand -hex 24), or name your OpenID Connect provider with HEIMDALL_OIDC_URL and "
+                "HEIMDALL_OIDC_CLIENT_ID, or listen on 127.0.0.1.",
                 field="host",
                 code="token_needed",
             )

@@ -32,7 +32,7 @@ def _write_bundle(tmp_path: Path, **options: Any) -> Path:
 
 def test_a_bundle_is_stored_found_again_renamed_exported_and_deleted(backend: Any, tmp_path: Path) -> None:
     store, folder = backend.open(), tmp_path / "artifacts"
-    service, models = _make_service(store, folder), ModelService(store=store, artifacts=open_artifacts(str(folder)))
+    service, models = _make_service(store, folder), ModelService(store=store, artifacts=open_artifacts(str(folder)), clock=StandingClock())
     path = _write_bundle(tmp_path)
 
     got, is_new = service.import_file(path)

@@ -4,6 +4,26 @@
  */
 
 export interface paths {
+    "/api/v1/audit": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Read the audit log
+         * @description Return who did what, newest first. Each act that changed something, and each export, stands here; nothing can be changed.
+         */
+        get: operations["list_audit_api_v1_audit_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/health/live": {
         parameters: {
             query?: never;
@@ -33,7 +53,9 @@ export interface paths {
         };
         /**
          * Say whether every dependency works
-         * @description Ask each dependency; 503 where one is down, with what to do about it.
+         * @description Ask each dependency, the database by a real write; 503 where one is down or locked, with what to do about it.
+         *
+         *     Probes that come within a second share one answer: asking often costs the dependencies nothing more.
          */
         get: operations["get_readiness_api_v1_health_ready_get"];
         put?: never;
@@ -450,6 +472,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/whoami": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Say who asks
+         * @description Return who the server takes the sender for, and the role.
+         */
+        get: operations["get_principal_api_v1_whoami_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
 }
 export type webhooks = Record<string, never>;
 export interface components {
@@ -477,6 +519,56 @@ export interface components {
         ArchitecturePage: {
             architectures: components["schemas"]["Architecture"][];
         };
+        /**
+         * AuditAction
+         * @description What was done.
+         * @enum {string}
+         */
+        AuditAction: "create" | "continue" | "pause" | "resume" | "cancel" | "delete" | "rename" | "export" | "import" | "import_refused";
+        /**
+         * AuditEntry
+         * @description One line of the log.
+         */
+        AuditEntry: {
+            action: components["schemas"]["AuditAction"];
+            /** @description address that the request came from */
+            client: string | null;
+            detail: {
+                [key: string]: unknown;
+            };
+            /** @enum {string} */
+            means: "loopback" | "token" | "oidc" | "system";
+            /** @description what the identity provider calls the subject */
+            name: string | null;
+            /** @description place in the log, growing */
+            position: number;
+            /** @description `X-Request-Id` of the request; the server's log names it too */
+            request_id: string | null;
+            role: components["schemas"]["Role"];
+            subject: components["schemas"]["AuditSubject"];
+            /** @description id of the job, data set or model; null for an import that was refused */
+            subject_id: string | null;
+            subject_name: string | null;
+            /** Format: date-time */
+            timestamp: string;
+            /** @description subject of the identity provider, `token`, `loopback` or `system` */
+            who: string;
+        };
+        /**
+         * AuditPage
+         * @description A piece of the audit log, newest first.
+         */
+        AuditPage: {
+            entries: components["schemas"]["AuditEntry"][];
+            /** @description ask with it as `before` for what is older; null on the last page */
+            next_before: number | null;
+        };
+        /**
+         * AuditSubject
+         * @description What kind of thing it was done to.
+         * @enum {string}
+         */
+        AuditSubject: "job" | "dataset" | "model";
         /**
          * Baseline
          * @description A classical method on the same validation split, so that a number has something to stand beside.
@@ -512,6 +604,8 @@ export interface components {
             size_bytes: number;
             /** @description optimizer steps completed over the whole run */
             step: number;
+            /** @description s that the loop stood still for it */
+            write_s: number | null;
         };
         /**
          * ContinueJob
@@ -689,7 +783,7 @@ export interface components {
             detail: string | null;
             name: string;
             /** @enum {string} */
-            status: "up" | "down";
+            status: "up" | "locked" | "down";
         };
         /**
          * DeviceInfo
@@ -908,6 +1002,22 @@ export interface components {
             training_duration_seconds: number | null;
         };
         /**
+         * Principal
+         * @description One who asks, as far as the server could prove it.
+         */
+        Principal: {
+            /**
+             * @description how it was proven
+             * @enum {string}
+             */
+            means: "loopback" | "token" | "oidc" | "system";
+            /** @description what the identity provider calls the subject, for people */
+            name: string | null;
+            role: components["schemas"]["Role"];
+            /** @description subject of the identity provider, `token` for the one token, `loopback` where none is needed */
+            who: string;
+        };
+        /**
          * Problem
          * @description Every error of every route.
          */
@@ -960,6 +1070,12 @@ export interface components {
         RenameModel: {
             name: string;
         };
+        /**
+         * Role
+         * @description Viewers read; operators also create, steer and delete; administrators also bring in foreign networks and read the audit log.
+         * @enum {string}
+         */
+        Role: "viewer" | "operator" | "admin";
         /**
          * Split
          * @description How examples may be held out. Groups are never divided between training and validation.
@@ -1419,6 +1535,55 @@ export interface components {
 }
 export type $defs = Record<string, never>;
 export interface operations {
+    list_audit_api_v1_audit_get: {
+        parameters: {
+            query?: {
+                /** @description `next_before` of the page before */
+                before?: number | null;
+                /** @description entries at most */
+                limit?: number;
+                /** @description only what this one did */
+                who?: string | null;
+                /** @description only this kind of act */
+                action?: components["schemas"]["AuditAction"] | null;
+                /** @description only what was done to this job, data set or model */
+                subject_id?: string | null;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AuditPage"];
+                };
+            };
+            /** @description A value is wrong; `field` names it. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A dependency does not answer now; try again later. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     get_liveness_api_v1_health_live_get: {
         parameters: {
             query?: never;
@@ -2917,6 +3082,35 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A dependency does not answer now; try again later. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_principal_api_v1_whoami_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Principal"];
                 };
             };
             /** @description A dependency does not answer now; try again later. */

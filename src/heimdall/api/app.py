@@ -15,12 +15,15 @@ from starlette.responses import Response
 import heimdall
 from heimdall.api.background import BackgroundTasks
 from heimdall.api.compression import JsonCompression
+from heimdall.api.credentials import Credentials
 from heimdall.api.errors import install_error_handlers
-from heimdall.api.observation import Measurements, Observation
+from heimdall.api.measurements import Measurements
+from heimdall.api.observation import Observation
 from heimdall.api.queries import TidyQuery
-from heimdall.api.ratelimit import RateLimit
+from heimdall.api.ratelimit import Gate, RateLimit
 from heimdall.api.responses import tagged_response
 from heimdall.api.routes import add_api_routes
+from heimdall.api.routes.health import SharedAnswer
 from heimdall.api.security import Security
 from heimdall.api.static import Page
 from heimdall.api.tail import EventTail
@@ -28,7 +31,9 @@ from heimdall.api.ws import EventSocket
 from heimdall.domain.errors import HeimdallError
 
 if TYPE_CHECKING:
+    from heimdall.api.oidc import IdentityProvider
     from heimdall.bootstrap import Container
+    from heimdall.settings import Settings
 
 log = structlog.get_logger()
 
@@ -49,7 +54,7 @@ def create_app(container: Container) -> FastAPI:
         max_waiting_events=container.settings.socket_buffer_events,
         on_success=lambda: background.recovered("event_tail"),
     )
-    measurements = Measurements(container.jobs, tail)
+    measurements = Measurements(container.operations, tail)
 
     @asynccontextmanager
     async def run_beside(_: FastAPI) -> AsyncIterator[None]:
@@ -71,20 +76,35 @@ def create_app(container: Container) -> FastAPI:
         separate_input_output_schemas=False,
         lifespan=run_beside,
     )
+    credentials = Credentials(container.settings, make_provider(container.settings))
     app.state.container = container
+    app.state.credentials = credentials
+    app.state.measurements = measurements
+    app.state.readiness = SharedAnswer()
     app.state.background = background
     app.state.tail = tail
     app.state.rate_limit = RateLimit(container.settings.max_creates_per_minute)
+    app.state.import_limit = RateLimit(container.settings.max_imports_per_minute, what="imports of bundles")
+    app.state.import_gate = Gate(container.settings.max_imports_at_once, patience_s=container.settings.import_patience_s, what="imports")
     install_error_handlers(app)
     add_api_routes(app)
     app.router.routes.extend(EventSocket(container, tail).routes())
     _add_root_routes(app, measurements, Page(container.settings))
     # The last one added is the first to see a request.
     app.add_middleware(TidyQuery)
-    app.add_middleware(Security, settings=container.settings)
+    app.add_middleware(Security, settings=container.settings, credentials=credentials)
     app.add_middleware(JsonCompression)
     app.add_middleware(Observation, measurements=measurements)
     return app
+
+
+def make_provider(settings: Settings) -> IdentityProvider | None:
+    """Return the identity provider that the settings name. Its library is loaded with the first token or sign-in."""
+    if settings.oidc_url is None:
+        return None
+    from heimdall.api.oidc import IdentityProvider
+
+    return IdentityProvider(settings)
 
 
 async def run_sweeper(container: Container, background: BackgroundTasks) -> None:

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
     from heimdall.api.ratelimit import RateLimit
     from heimdall.bootstrap import Container
+    from heimdall.domain.access import Principal
 
 JobId = Annotated[str, Path(description="id of the job", max_length=200)]
 ModelId = Annotated[str, Path(description="id of the model", max_length=200)]
@@ -24,7 +25,10 @@ def services(request: HTTPConnection) -> Container:
     return container
 
 
-def check_rate(request: HTTPConnection) -> None:
+def check_rate(request: HTTPConnection, *, is_bundle: bool = False) -> None:
     """Count a create or an import of this client. TooManyRequestsError beyond the limit."""
-    limit: RateLimit = request.app.state.rate_limit
-    limit.check(request.client.host if request.client else "")
+    principal: Principal = request.state.principal
+    client = principal.who if principal.means == "oidc" else request.client.host if request.client else ""
+    limits: list[RateLimit] = [request.app.state.rate_limit, *([request.app.state.import_limit] if is_bundle else [])]
+    for limit in limits:
+        limit.check(client)

@@ -40,6 +40,12 @@ class ForeignOriginError(HeimdallError):
     code = "foreign_origin"
 
 
+class NotAllowedError(HeimdallError):
+    """The one who asks is known, and their role is not enough."""
+
+    code = "not_allowed"
+
+
 class TooManyRequestsError(RateLimitedError):
     """A rate limit was hit; ``retry_after_s`` says when one more is allowed."""
 
@@ -51,6 +57,7 @@ class TooManyRequestsError(RateLimitedError):
 STATUS_OF: Final[dict[type[HeimdallError], int]] = {
     AuthenticationError: 401,
     ForeignOriginError: 403,
+    NotAllowedError: 403,
     NotFoundError: 404,
     ConflictError: 409,
     CheckpointError: 409,
@@ -66,8 +73,8 @@ STATUS_OF: Final[dict[type[HeimdallError], int]] = {
 
 ERROR_TEXTS: Final = {
     400: "The Host header is not one this server answers to.",
-    401: "A token is needed.",
-    403: "The page that asks comes from a foreign origin.",
+    401: "A token or a sign-in is needed.",
+    403: "The role is not enough, or the page that asks comes from a foreign origin.",
     404: "There is no such thing.",
     409: "It does not fit the present state; the message names it.",
     413: "Too large; the message names the limit.",

@@ -1,11 +1,13 @@
-"""A token bucket per client, for the routes that make things."""
+"""Bounds on what costs much: a token bucket per client for the routes that make things, and a gate for what runs at once."""
 
 from __future__ import annotations
 
+import asyncio
 import math
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from typing import Final
 
 from heimdall.api.errors import TooManyRequestsError
@@ -20,12 +22,15 @@ class RateLimit:
     ----------
     per_minute
         Requests a client may make a minute; 0 turns the limit off.
+    what
+        What they are, for the message.
     monotonic
         Clock in seconds.
     """
 
-    def __init__(self, per_minute: int, *, monotonic: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, per_minute: int, *, what: str = "creates and imports", monotonic: Callable[[], float] = time.monotonic) -> None:
         self._per_minute = per_minute
+        self._what = what
         self._monotonic = monotonic
         self._left: OrderedDict[str, tuple[float, float]] = OrderedDict()
 
@@ -50,5 +55,41 @@ class RateLimit:
         if not allowed:
             wait_s = math.ceil((1 - left) / per_second)
             raise TooManyRequestsError(
-                f"More than {self._per_minute} creates and imports a minute. Try again in {wait_s} s.", retry_after_s=wait_s
+                f"More than {self._per_minute} {self._what} a minute. Try again in {wait_s} s.", retry_after_s=wait_s
             )
+
+
+class Gate:
+    """Lets so many through at once; the rest wait for a bounded time.
+
+    Parameters
+    ----------
+    places
+        How many may be inside.
+    patience_s
+        s to wait for a place.
+    what
+        What is done inside, for the message.
+    """
+
+    def __init__(self, places: int, *, patience_s: float, what: str) -> None:
+        self._places = places
+        self._patience_s = patience_s
+        self._what = what
+        self._free = asyncio.Semaphore(places)
+
+    @asynccontextmanager
+    async def enter(self) -> AsyncIterator[None]:
+        """Hold a place. TooManyRequestsError where none becomes free in time."""
+        try:
+            async with asyncio.timeout(self._patience_s):
+                await self._free.acquire()
+        except TimeoutError:
+            raise TooManyRequestsError(
+                f"{self._places} {self._what} run already, and none ended within {self._patience_s:g} s. Try again.",
+                retry_after_s=max(1, round(self._patience_s)),
+            ) from None
+        try:
+            yield
+        finally:
+            self._free.release()

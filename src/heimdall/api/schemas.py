@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from heimdall.domain.audit import AuditEntry
 from heimdall.domain.base import Entity
 from heimdall.domain.catalogue import Architecture
 from heimdall.domain.datasets import Dataset
@@ -67,6 +68,13 @@ class EventPage(Entity):
     last_seq: int = Field(description="the job's newest event; ask again from the last one received while it is smaller")
 
 
+class AuditPage(Entity):
+    """A piece of the audit log, newest first."""
+
+    entries: tuple[AuditEntry, ...]
+    next_before: int | None = Field(description="ask with it as `before` for what is older; null on the last page")
+
+
 class ImportResult(Entity):
     """What became of an imported bundle."""
 
@@ -92,7 +100,7 @@ class Dependency(Entity):
     """One thing the server cannot do without."""
 
     name: str
-    status: Literal["up", "down"]
+    status: Literal["up", "locked", "down"]
     detail: str | None = Field(description="what is wrong and what to do; null while it is up")
 
 

@@ -4,39 +4,48 @@
   machine (DNS rebinding) reaches nothing.
 - **Origin**, where a browser sends one, must be the server's own or an allowed one, for every socket and every request
   that is not GET, HEAD or OPTIONS.
-- **Token**, where one is set: ``Authorization: Bearer``, or the cookie that opening any page once with ``?token=`` sets.
-  Liveness, readiness and the page's own files are free; they hold no data.
+- **Who asks**, where a token or an identity provider is set: ``Authorization: Bearer``, the cookie that opening any page once
+  with ``?token=`` sets, or the one of a sign-in. Liveness, readiness and the page's own files are free; they hold no data.
+- **Role**, by the one table of ``access.py``.
 """
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 import ipaddress
 import socket
 from typing import TYPE_CHECKING, Final
-from urllib.parse import parse_qsl, urlencode, urlsplit
+from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
+import structlog
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import RedirectResponse
 
-from heimdall.api.errors import ForeignOriginError, error_response, problem_response
-from heimdall.domain.errors import AuthenticationError
+from heimdall.api.access import check_role
+from heimdall.api.credentials import TOKEN_COOKIE
+from heimdall.api.errors import ForeignOriginError, NotAllowedError, error_response, problem_response
+from heimdall.api.routes.auth import CALLBACK_PATH, LOGIN_PATH
+from heimdall.domain.access import Principal, Role
+from heimdall.domain.errors import AuthenticationError, HeimdallError
+from heimdall.services.audit import Actor, acting
 
 if TYPE_CHECKING:
     from starlette.responses import Response
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+    from heimdall.api.credentials import Credentials
     from heimdall.settings import Settings
 
-COOKIE: Final = "heimdall_token"
+log = structlog.get_logger()
+
 _COOKIE_AGE_S: Final = 30 * 24 * 3600
 _SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 _LOOPBACK_NAMES: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 _GUARDED: Final = ("/api/", "/ws/", "/metrics", "/openapi.json")
 _FREE: Final = frozenset({"/api/v1/health/live", "/api/v1/health/ready"})
+_NOBODY: Final = Principal(who="anonymous", role=Role.VIEWER, means="loopback")
+"""Whoever asks for what is free where a token or a sign-in is needed for the rest."""
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
-_EXPOSED: Final = "ETag, Location, Content-Disposition, Retry-After, X-Last-Line"
+_EXPOSED: Final = "ETag, Location, Content-Disposition, Retry-After, X-Last-Line, X-Request-Id"
 
 CONTENT_SECURITY_POLICY: Final = "; ".join(
     (
@@ -68,15 +77,18 @@ class Security:
     app
         What stands behind.
     settings
-        ``host``, ``allowed_hosts``, ``allowed_origins`` and ``token``.
+        ``host``, ``allowed_hosts`` and ``allowed_origins``.
+    credentials
+        Proves who asks.
     """
 
-    def __init__(self, app: ASGIApp, settings: Settings) -> None:
+    def __init__(self, app: ASGIApp, settings: Settings, credentials: Credentials) -> None:
         self._app = app
-        self._token = settings.token.get_secret_value() if settings.token is not None else None
-        self._cookie = _derive_cookie(self._token) if self._token else None
+        self._credentials = credentials
         self._origins = frozenset(_normalize_origin(origin) for origin in settings.allowed_origins)
-        self._hosts = _LOOPBACK_NAMES | {settings.host.lower(), socket.gethostname().lower(), *map(str.lower, settings.allowed_hosts)}
+        public = urlsplit(settings.public_url or "").hostname
+        own = {settings.host.lower(), socket.gethostname().lower(), *([public] if public else [])}
+        self._hosts = _LOOPBACK_NAMES | own | set(map(str.lower, settings.allowed_hosts))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Check, then pass on with the security headers added to the answer."""
@@ -87,14 +99,23 @@ class Security:
         origin = headers.get("origin")
         is_allowed_origin = origin is not None and _normalize_origin(origin) in self._origins
         guarded_send = self._add_headers(send, origin if is_allowed_origin else None)
-        refusal = self._refuse(scope, headers, is_allowed_origin) or self._answer_preflight(scope, headers, is_allowed_origin)
+        principal = _NOBODY
+        refusal = (
+            self._refuse(scope, headers, is_allowed_origin)
+            or self._answer_preflight(scope, headers, is_allowed_origin)
+            or self._exchange_token(scope)
+        )
         if refusal is None:
-            refusal = self._exchange_token(scope)
+            principal, refusal = await self._admit(scope, headers)
         if refusal is not None:
             await refusal(scope, receive, guarded_send)
             return
-        # A socket's frames need no headers, and there may be very many.
-        await self._app(scope, receive, send if scope["type"] == "websocket" else guarded_send)
+        state = scope.setdefault("state", {})
+        state["principal"] = principal
+        client = scope.get("client")
+        with acting(Actor(principal, client[0] if client else None, state.get("request_id"))):
+            # A socket's frames need no headers, and there may be very many.
+            await self._app(scope, receive, send if scope["type"] == "websocket" else guarded_send)
 
     def _refuse(self, scope: Scope, headers: Headers, is_allowed_origin: bool) -> Response | None:
         host = headers.get("host", "")
@@ -105,13 +126,37 @@ class Security:
         if is_acting and not is_allowed_origin and not _is_same_origin(headers.get("origin"), host):
             detail = f"The page comes from {headers['origin'][:100]}, not from this server. Add its origin to HEIMDALL_ALLOWED_ORIGINS."
             return error_response(ForeignOriginError(detail))
-        is_preflight = is_allowed_origin and scope.get("method") == "OPTIONS"
-        if not is_preflight and self._is_guarded(scope["path"]) and not self._is_authenticated(headers):
-            detail = "A token is needed: send 'Authorization: Bearer TOKEN', or open the page once with ?token=TOKEN."
-            if scope["type"] == "websocket":
-                return problem_response(403, "unauthenticated", detail)
-            return error_response(AuthenticationError(detail))
         return None
+
+    async def _admit(self, scope: Scope, headers: Headers) -> tuple[Principal, Response | None]:
+        """Find out who asks and whether they may."""
+        method = scope.get("method", "GET")
+        is_page = not scope["path"].startswith(_GUARDED)
+        if scope["path"] in _FREE or (is_page and not self._sends_to_sign_in(scope, headers)):
+            return _NOBODY, None
+        try:
+            principal = await self._credentials.identify(headers)
+            if not is_page:
+                check_role(principal, method, scope["path"])
+        except NotAllowedError as error:
+            log.warning("access_refused", who=principal.who, role=principal.role.value, method=method, path=scope["path"][:200])
+            return _NOBODY, error_response(error)
+        except AuthenticationError as error:
+            if is_page:
+                asked = scope["path"] + (f"?{scope['query_string'].decode('latin-1')}" if scope["query_string"] else "")
+                return _NOBODY, RedirectResponse(f"{LOGIN_PATH}?next={quote(asked)}", 303, headers={"Cache-Control": "no-store"})
+            if scope["type"] == "websocket":
+                return _NOBODY, problem_response(403, error.code, error.detail)
+            return _NOBODY, error_response(error)
+        except HeimdallError as error:
+            return _NOBODY, error_response(error)
+        return principal, None
+
+    def _sends_to_sign_in(self, scope: Scope, headers: Headers) -> bool:
+        """Return whether this asks for a page that makes no sense before a sign-in."""
+        is_navigation = scope["type"] == "http" and scope["method"] == "GET" and "text/html" in headers.get("accept", "")
+        is_own = scope["path"] in (LOGIN_PATH, CALLBACK_PATH) or scope["path"].startswith("/health")
+        return self._credentials.provider is not None and is_navigation and not is_own
 
     def _is_known_host(self, host: str) -> bool:
         name = _split_host(host)[0]
@@ -123,32 +168,28 @@ class Security:
             return False
         return True
 
-    def _is_guarded(self, path: str) -> bool:
-        return self._token is not None and path.startswith(_GUARDED) and path not in _FREE
-
-    def _is_authenticated(self, headers: Headers) -> bool:
-        assert self._token is not None
-        scheme, _, given = headers.get("authorization", "").partition(" ")
-        if scheme.lower() == "bearer" and _is_equal(given.strip(), self._token):
-            return True
-        return _is_equal(_read_cookie(headers), self._cookie or "")
-
     def _exchange_token(self, scope: Scope) -> Response | None:
         """Turn ``?token=`` of a page into the cookie, and take it out of the address."""
-        if self._token is None or scope["type"] != "http" or scope["method"] != "GET" or self._is_guarded(scope["path"]):
+        is_page = scope["type"] == "http" and scope["method"] == "GET" and not scope["path"].startswith(_GUARDED)
+        if not self._credentials.has_token or not is_page:
             return None
         query = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
         given = [value for name, value in query if name == "token"]
         if not given:
             return None
-        if not _is_equal(given[0], self._token):
+        if not self._credentials.is_token(given[0]):
             return error_response(AuthenticationError("The token in the address is not the server's. Take it from HEIMDALL_TOKEN."))
         rest = urlencode([(name, value) for name, value in query if name != "token"])
         # A path of two slashes would lead to another server.
         target = "/" + scope["path"].lstrip("/\\") + (f"?{rest}" if rest else "")
         response = RedirectResponse(target, 303, headers={"Cache-Control": "no-store"})
         response.set_cookie(
-            COOKIE, self._cookie or "", max_age=_COOKIE_AGE_S, httponly=True, samesite="strict", secure=scope["scheme"] == "https"
+            TOKEN_COOKIE,
+            self._credentials.token_cookie or "",
+            max_age=_COOKIE_AGE_S,
+            httponly=True,
+            samesite="strict",
+            secure=scope["scheme"] == "https",
         )
         return response
 
@@ -183,23 +224,6 @@ class Security:
             await send(message)
 
         return send_with_headers
-
-
-def _derive_cookie(token: str) -> str:
-    """Return what the cookie holds: not the token itself, which may hold letters that no cookie may."""
-    return hmac.new(token.encode(), b"heimdall cookie", hashlib.sha256).hexdigest()
-
-
-def _is_equal(given: str, expected: str) -> bool:
-    return bool(given) and hmac.compare_digest(given.encode(), expected.encode())
-
-
-def _read_cookie(headers: Headers) -> str:
-    for part in headers.get("cookie", "").split(";"):
-        name, _, value = part.strip().partition("=")
-        if name == COOKIE:
-            return value
-    return ""
 
 
 def _split_host(host: str) -> tuple[str, int | None]:

@@ -28,6 +28,7 @@ COMMANDS: Final = {
     "job": ("heimdall.cli.jobs", "List, watch, pause, resume, cancel and delete jobs."),
     "dataset": ("heimdall.cli.datasets", "List, generate, import and delete data sets."),
     "model": ("heimdall.cli.models", "List, export, import and verify models."),
+    "audit": ("heimdall.cli.audit", "Show who did what."),
     "doctor": ("heimdall.cli.doctor", "Check this machine and say what is missing."),
     "config": ("heimdall.cli.config", "Print every setting with its value and meaning."),
 }

@@ -84,6 +84,12 @@ class UnavailableError(HeimdallError):
     code = "unavailable"
 
 
+class LockedError(UnavailableError):
+    """Someone else holds the database's write lock for longer than was waited for."""
+
+    code = "locked"
+
+
 class StorageFullError(UnavailableError):
     """The disk is full; nothing half-written was kept."""
 

@@ -150,6 +150,7 @@ class Checkpoint(Entity):
     batch: int = Field(default=0, description="batches done inside the next epoch; 0 at an epoch's end")
     attempt: int
     created_at: Instant
+    write_s: float | None = Field(default=None, description="s that the loop stood still for it")
 
 
 class DeviceInfo(Entity):

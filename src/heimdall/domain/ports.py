@@ -14,6 +14,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, BinaryIO, Generic, Literal, Protocol, TypeVar
 
+from heimdall.domain.audit import AuditEntry
 from heimdall.domain.datasets import Dataset
 from heimdall.domain.events import EventType, StoredEvent, Tick
 from heimdall.domain.jobs import Claim, DeviceInfo, Job, JobStatus, PendingAction
@@ -186,6 +187,27 @@ class EventRepository(Protocol):
 
 
 @dataclass(frozen=True)
+class AuditQuery:
+    """What of the audit log is asked for; ``before`` is the position of the oldest entry already known."""
+
+    limit: int = 100
+    before: int | None = None
+    who: str | None = None
+    action: str | None = None
+    subject_id: str | None = None
+
+
+class AuditRepository(Protocol):
+    """The audit log. Nothing in it can be changed or removed, by whatever means of the database's own."""
+
+    def append(self, entry: AuditEntry) -> None:
+        """Add a line; its position is given by the database, whatever the entry says."""
+
+    def find(self, query: AuditQuery) -> list[AuditEntry]:
+        """Return entries that match, newest first."""
+
+
+@dataclass(frozen=True)
 class LogLine:
     """One line of a job's text log; ``number`` counts from 1 per job."""
 
@@ -263,6 +285,8 @@ class Transaction(Protocol):
     @property
     def logs(self) -> LogRepository: ...
     @property
+    def audit(self) -> AuditRepository: ...
+    @property
     def datasets(self) -> DatasetRepository: ...
     @property
     def models(self) -> ModelRepository: ...
@@ -279,6 +303,9 @@ class Store(Protocol):
 
     def ping(self) -> None:
         """Raise UnavailableError where the database does not answer."""
+
+    def check_write(self, patience_s: float) -> None:
+        """Really write, changing nothing. LockedError where somebody holds the write lock for longer than ``patience_s``."""
 
     def migrate(self) -> None:
         """Bring the schema to the newest version; safe to call from several processes at once."""

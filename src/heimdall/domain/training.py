@@ -50,6 +50,8 @@ class CheckpointFile:
     epoch: int
     step: int
     batch: int
+    write_s: float | None = None
+    """s that writing it took."""
 
 
 @dataclass(frozen=True)

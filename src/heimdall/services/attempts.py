@@ -133,6 +133,7 @@ class AttemptService:
             batch=file.batch,
             attempt=claim.attempt,
             created_at=now,
+            write_s=file.write_s,
         )
         try:
             with self._store.write() as tx:

@@ -7,11 +7,21 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
+from heimdall.domain.audit import AuditAction, AuditSubject
 from heimdall.domain.base import new_id
 from heimdall.domain.bundles import BundleSummary, make_file_name
-from heimdall.domain.errors import BundleError, ConflictError, StorageFullError, UnavailableError
+from heimdall.domain.errors import (
+    BundleError,
+    ConflictError,
+    InvalidInputError,
+    StorageFullError,
+    TooLargeError,
+    UnavailableError,
+    UnsupportedMediaError,
+)
 from heimdall.domain.models import Examination, ExportOptions, TrainedModelDetail, Verification, VerificationCheck
 from heimdall.domain.ports import ArtifactStore, Clock, ModelVerifier, Store
+from heimdall.services.audit import record
 from heimdall.services.bundle_reader import ReadBundle, explain_disk, read_bundle
 from heimdall.services.bundle_samples import make_sample_blocks
 from heimdall.services.bundle_scanner import ScanLimits
@@ -63,6 +73,8 @@ class BundleService:
             with self._artifacts.open(model.samples_key) as source:
                 samples = make_sample_blocks(source.read(), model, options.num_samples)
         document = build_document(model, options, samples, bundle_id=new_id(), clock=self._clock)
+        with self._store.write() as tx:
+            record(tx, AuditAction.EXPORT, AuditSubject.MODEL, model_id, now=self._clock.now(), name=model.name)
         return make_file_name(model.name, model.version), self._stream(document, model)
 
     def _stream(self, document: dict[str, object], model: TrainedModelDetail) -> Iterator[bytes]:
@@ -84,6 +96,16 @@ class BundleService:
         StorageFullError, UnavailableError
             Nothing is kept.
         """
+        try:
+            return self._import(path)
+        except (InvalidInputError, TooLargeError, UnsupportedMediaError) as error:
+            with suppress(UnavailableError), self._store.write() as tx:
+                record(
+                    tx, AuditAction.IMPORT_REFUSED, AuditSubject.MODEL, None, now=self._clock.now(), code=error.code, reason=error.detail
+                )
+            raise
+
+    def _import(self, path: Path) -> tuple[TrainedModelDetail, bool]:
         with self._artifacts.scratch() as folder:
             read = read_bundle(path, folder, max_bytes=self._max_bytes, limits=self._limits)
             known = self._find(read.bundle_hash)
@@ -158,6 +180,15 @@ class BundleService:
                     return known
                 numbered = model.evolve(version=version)
                 tx.models.add(numbered)
+                record(
+                    tx,
+                    AuditAction.IMPORT,
+                    AuditSubject.MODEL,
+                    numbered.id,
+                    now=numbered.created_at,
+                    name=numbered.name,
+                    sha256=model.sha256,
+                )
             return numbered
         except ConflictError:
             known = self._find(bundle_hash)

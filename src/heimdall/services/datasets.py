@@ -14,10 +14,12 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from heimdall.domain.audit import AuditAction, AuditSubject
 from heimdall.domain.base import new_id
 from heimdall.domain.canonical import hash_canonical
 from heimdall.domain.datasets import Dataset, DatasetKind, DatasetStatus, ImportDatasetConfig, SyntheticDatasetConfig
 from heimdall.domain.errors import ConflictError, HeimdallError, InvalidInputError, NotFoundError, StorageFullError, UnavailableError
+from heimdall.services.audit import record
 
 if TYPE_CHECKING:
     from heimdall.datasets.build import BuiltDataset
@@ -125,7 +127,9 @@ class DatasetService:
             Where active jobs use it.
         """
         with self._store.write() as tx:
+            name = tx.datasets.get(dataset_id, lock=True).name
             tx.datasets.delete(dataset_id)
+            record(tx, AuditAction.DELETE, AuditSubject.DATASET, dataset_id, now=self._clock.now(), name=name)
         self._remove_files(dataset_id)
         logger.info("dataset_deleted", extra={"dataset_id": dataset_id})
 
@@ -206,6 +210,8 @@ class DatasetService:
     def _add(self, dataset: Dataset) -> Dataset:
         with self._store.write() as tx:
             tx.datasets.add(dataset)
+            action = AuditAction.CREATE if dataset.kind is DatasetKind.SYNTHETIC else AuditAction.IMPORT
+            record(tx, action, AuditSubject.DATASET, dataset.id, now=dataset.created_at, name=dataset.name)
         try:
             self._queue.enqueue_dataset(dataset.id)
         except UnavailableError as error:

@@ -8,6 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 
+from heimdall.domain.audit import AuditAction, AuditSubject
 from heimdall.domain.base import new_id
 from heimdall.domain.catalogue import get_architecture
 from heimdall.domain.datasets import DatasetStatus
@@ -22,6 +23,7 @@ from heimdall.domain.errors import (
 from heimdall.domain.events import EventFrame, EventType
 from heimdall.domain.jobs import Checkpoint, Job, JobEvent, JobStatus, PendingAction, TrainingJobConfig, count_folds
 from heimdall.domain.ports import ArtifactStore, Clock, JobQuery, JobQueue, LogLine, Page, Store, Transaction
+from heimdall.services.audit import record
 from heimdall.services.transitions import change_job, make_payload, move_job
 
 
@@ -104,6 +106,7 @@ class JobService:
         with self._store.write() as tx:
             self._check_dataset(tx, config)
             self._add(tx, job, key=key, fingerprint=fingerprint)
+            record(tx, AuditAction.CREATE, AuditSubject.JOB, job.id, now=now, name=job.name)
         return job, True
 
     def _find_idempotent(self, key: str, fingerprint: str) -> Job | None:
@@ -199,6 +202,7 @@ class JobService:
         with self._store.write() as tx:
             job = tx.jobs.get(job_id, lock=True)
             if job.status is JobStatus.PENDING:
+                record(tx, AuditAction.PAUSE, AuditSubject.JOB, job_id, now=now, name=job.name)
                 return move_job(tx, job, JobEvent.PAUSE_DONE, now=now)
             if job.status is not JobStatus.RUNNING:
                 raise _refuse(job, JobStatus.PAUSED, "only a pending or running job can be paused")
@@ -206,6 +210,7 @@ class JobService:
                 raise IllegalTransitionError("The job is running and is being cancelled, so it cannot become paused.")
             if job.pending_action is PendingAction.PAUSE:
                 return job
+            record(tx, AuditAction.PAUSE, AuditSubject.JOB, job_id, now=now, name=job.name)
             return change_job(tx, job, EventType.UPDATED, now=now, reason="pause_requested", pending_action=PendingAction.PAUSE)
 
     def resume(self, job_id: str) -> Job:
@@ -225,6 +230,7 @@ class JobService:
                     advice = "it is still pausing; resume it once it is paused"
                 raise _refuse(job, JobStatus.PENDING, advice)
             resumed = move_job(tx, job, JobEvent.RESUMED, now=now, event_type=EventType.UPDATED, reason="resume_requested")
+            record(tx, AuditAction.RESUME, AuditSubject.JOB, job_id, now=now, name=job.name)
             tx.jobs.reset_losses(job_id)
             tx.jobs.mark_enqueued(job_id, next_enqueue_at=now + timedelta(seconds=self._settings.enqueue_doubt_s))
         self._enqueue(resumed)
@@ -243,10 +249,11 @@ class JobService:
             job = tx.jobs.get(job_id, lock=True)
             if job.status.is_final:
                 raise _refuse(job, JobStatus.CANCELLED, "a finished job stays as it is")
-            if job.status is not JobStatus.RUNNING:
-                return move_job(tx, job, JobEvent.CANCEL_DONE, now=now)
             if job.pending_action is PendingAction.CANCEL:
                 return job
+            record(tx, AuditAction.CANCEL, AuditSubject.JOB, job_id, now=now, name=job.name)
+            if job.status is not JobStatus.RUNNING:
+                return move_job(tx, job, JobEvent.CANCEL_DONE, now=now)
             return change_job(tx, job, EventType.UPDATED, now=now, reason="cancel_requested", pending_action=PendingAction.CANCEL)
 
     def delete(self, job_id: str) -> None:
@@ -265,6 +272,7 @@ class JobService:
                     f"The job is {job.status}; only a completed, failed or cancelled job can be deleted. Cancel it first."
                 )
             tx.jobs.delete(job_id)
+            record(tx, AuditAction.DELETE, AuditSubject.JOB, job_id, now=now, name=job.name)
             payload = {"status": job.status.value, "version": job.version + 1, "pending_action": None}
             tx.events.append(job_id, seq=job.last_seq + 1, type=EventType.DELETED, payload=payload, now=now)
         # The row is gone, so nobody points to the files; where the store is away they stay as waste, never as a wrong answer.
@@ -301,6 +309,7 @@ class JobService:
                 self._check_dataset(tx, config)
                 self._add(tx, job)
                 tx.metrics.copy(source.id, job.id, until_epoch=checkpoint.epoch)
+                record(tx, AuditAction.CONTINUE, AuditSubject.JOB, job.id, now=job.created_at, name=job.name, continues=source.id)
         except HeimdallError:
             self._artifacts.delete(checkpoint_folder(job.id))
             raise

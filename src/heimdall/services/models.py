@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any, Final
 
+from heimdall.domain.audit import AuditAction, AuditSubject
 from heimdall.domain.bundles import MAX_NAME_LENGTH, clean_text
 from heimdall.domain.errors import ConflictError, InvalidInputError, NotFoundError
 from heimdall.domain.jobs import ACTIVE_STATUSES
 from heimdall.domain.models import TrainedModel, TrainedModelDetail
-from heimdall.domain.ports import ArtifactStore, JobQuery, Store, Transaction
+from heimdall.domain.ports import ArtifactStore, Clock, JobQuery, Store, Transaction
+from heimdall.services.audit import record
 
 if TYPE_CHECKING:
     import numpy as np
@@ -21,9 +23,10 @@ _PAGE: Final = 200
 class ModelService:
     """Use cases around stored models."""
 
-    def __init__(self, *, store: Store, artifacts: ArtifactStore) -> None:
+    def __init__(self, *, store: Store, artifacts: ArtifactStore, clock: Clock) -> None:
         self._store = store
         self._artifacts = artifacts
+        self._clock = clock
 
     def find_all(self) -> list[TrainedModel]:
         """Return all models, newest first."""
@@ -56,6 +59,7 @@ class ModelService:
                 return model
             version = tx.models.next_version(wanted)
             tx.models.rename(model_id, name=wanted, version=version)
+            record(tx, AuditAction.RENAME, AuditSubject.MODEL, model_id, now=self._clock.now(), name=wanted, before=model.name)
         return model.evolve(name=wanted, version=version)
 
     def delete(self, model_id: str, *, confirm_name: str | None = None) -> None:
@@ -75,6 +79,7 @@ class ModelService:
                 message = f"The model is in use: {reason}. Repeat its name '{model.name}' to delete it all the same."
                 raise ConflictError(message, field="confirm_name", code="confirm_name")
             tx.models.delete(model_id)
+            record(tx, AuditAction.DELETE, AuditSubject.MODEL, model_id, now=self._clock.now(), name=model.name)
         self._artifacts.delete(f"models/{model_id}")
 
     def evaluation(self, model_id: str, *, max_rows: int = DEFAULT_MAX_ROWS) -> dict[str, Any]:

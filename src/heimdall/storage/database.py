@@ -11,7 +11,8 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, text
 
-from heimdall.domain.errors import UnavailableError
+from heimdall.domain.errors import LockedError
+from heimdall.storage.audit import SqlAudit
 from heimdall.storage.datasets import SqlDatasets
 from heimdall.storage.dialects import Dialect
 from heimdall.storage.engines import open_engine, parse_database_url
@@ -49,6 +50,11 @@ class SqlTransaction:
     def logs(self) -> SqlLogs:
         """Text logs."""
         return SqlLogs(self._connection, self._dialect)
+
+    @cached_property
+    def audit(self) -> SqlAudit:
+        """The audit log."""
+        return SqlAudit(self._connection)
 
     @cached_property
     def datasets(self) -> SqlDatasets:
@@ -131,7 +137,7 @@ class SqlStore:
         if getattr(pool.mine, "is_writing", False):
             raise RuntimeError("This thread already has a write transaction open; a second one would wait for the first forever.")
         if self._dialect.is_sqlite and not pool.turn.acquire(timeout=self.busy_timeout_s):
-            raise UnavailableError(BUSY_MESSAGE)
+            raise LockedError(BUSY_MESSAGE)
         pool.mine.is_writing = True
         try:
             yield
@@ -145,6 +151,35 @@ class SqlStore:
         pool = self._own_pool()
         with translated_faults(pool.driver_error), pool.engine.connect() as connection:
             connection.execute(text("SELECT version_num FROM alembic_version"))
+
+    def check_write(self, patience_s: float) -> None:
+        """Write one row anew and commit it, as every act does; see the port."""
+        pool = self._own_pool()
+        if self._dialect.is_sqlite and not pool.turn.acquire(timeout=patience_s):
+            raise LockedError(BUSY_MESSAGE)
+        try:
+            with translated_faults(pool.driver_error), pool.engine.connect() as connection, self._impatient(connection, patience_s):
+                self._begin(connection, "BEGIN IMMEDIATE")
+                if not self._dialect.is_sqlite:
+                    connection.execute(text(f"SET LOCAL lock_timeout = '{int(patience_s * 1000)}ms'"))
+                connection.execute(text("UPDATE alembic_version SET version_num = version_num"))
+                connection.commit()
+        finally:
+            if self._dialect.is_sqlite:
+                pool.turn.release()
+
+    @contextmanager
+    def _impatient(self, connection: Connection, patience_s: float) -> Iterator[None]:
+        """Let SQLite wait less long on this connection, which then goes back to the pool as it was."""
+        if not self._dialect.is_sqlite:
+            yield
+            return
+        driver: Any = connection.connection.driver_connection
+        driver.execute(f"PRAGMA busy_timeout={int(patience_s * 1000)}")
+        try:
+            yield
+        finally:
+            driver.execute(f"PRAGMA busy_timeout={int(self.busy_timeout_s * 1000)}")
 
     def migrate(self) -> None:
         """Bring the schema to the newest version; safe to call from several processes at once, cheap when current."""

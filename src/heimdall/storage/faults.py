@@ -10,7 +10,7 @@ from typing import Final
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from heimdall.domain.errors import ConflictError, HeimdallError, NotFoundError, StorageFullError, UnavailableError
+from heimdall.domain.errors import ConflictError, HeimdallError, LockedError, NotFoundError, StorageFullError, UnavailableError
 
 FULL_MESSAGE: Final = "The disk that holds the database is full; nothing was written. Free some space, then try again."
 BUSY_MESSAGE: Final = "The database is busy with other writes; nothing was written. Try again in a few seconds."
@@ -66,7 +66,7 @@ def translate_fault(cause: BaseException | None) -> HeimdallError | None:
     if state == "53100":
         return StorageFullError(FULL_MESSAGE)
     if state in _POSTGRES_MESSAGES:
-        return UnavailableError(_POSTGRES_MESSAGES[state])
+        return _unavailable(_POSTGRES_MESSAGES[state])
     # Classes 08 connection, 53 out of resources, 57 operator intervention (shutdown, crash recovery).
     return UnavailableError(AWAY_MESSAGE) if state[:2] in {"08", "53", "57"} else None
 
@@ -82,7 +82,11 @@ def _translate_sqlite(name: str, text: str) -> HeimdallError | None:
         return UnavailableError(EMPTY_MESSAGE)
     family = "_".join(name.split("_")[:2])
     message = _SQLITE_MESSAGES.get(family)
-    return None if message is None else UnavailableError(message)
+    return None if message is None else _unavailable(message)
+
+
+def _unavailable(message: str) -> UnavailableError:
+    return LockedError(message) if message == BUSY_MESSAGE else UnavailableError(message)
 
 
 @contextmanager

@@ -8,13 +8,13 @@ from contextlib import contextmanager
 from functools import cached_property
 
 from heimdall.domain.datasets import Dataset, DatasetStatus
-from heimdall.domain.errors import ConflictError, UnavailableError
+from heimdall.domain.errors import ConflictError, LockedError, UnavailableError
 from heimdall.domain.jobs import ACTIVE_STATUSES
 from heimdall.domain.models import TrainedModel, TrainedModelDetail
 from heimdall.storage.datasets import check_dataset_version, dataset_changed, dataset_in_use, no_such_dataset
 from heimdall.storage.faults import BUSY_MESSAGE, CONFLICT_MESSAGE
 from heimdall.storage.memory_jobs import MemoryJobs
-from heimdall.storage.memory_series import MemoryEvents, MemoryLogs, MemoryMetrics
+from heimdall.storage.memory_series import MemoryAudit, MemoryEvents, MemoryLogs, MemoryMetrics
 from heimdall.storage.memory_state import MemoryState
 from heimdall.storage.models import SUMMARY_FIELDS, no_such_model
 
@@ -141,6 +141,11 @@ class MemoryTransaction:
         return MemoryLogs(self._state)
 
     @cached_property
+    def audit(self) -> MemoryAudit:
+        """The audit log."""
+        return MemoryAudit(self._state)
+
+    @cached_property
     def datasets(self) -> MemoryDatasets:
         """Data sets."""
         return MemoryDatasets(self._state)
@@ -168,7 +173,7 @@ class MemoryStore:
         if getattr(self._mine, "is_writing", False):
             raise RuntimeError("This thread already has a write transaction open; a second one would wait for the first forever.")
         if not self._turn.acquire(timeout=self.busy_timeout_s):
-            raise UnavailableError(BUSY_MESSAGE)
+            raise LockedError(BUSY_MESSAGE)
         self._mine.is_writing = True
         try:
             state = self._state.copy()
@@ -188,6 +193,13 @@ class MemoryStore:
         """Raise UnavailableError where a test switched the store off."""
         if self.is_away:
             raise UnavailableError("The store was switched off by a test.")
+
+    def check_write(self, patience_s: float) -> None:
+        """Take the turn of a writer. LockedError where another does not give it back in time."""
+        self.ping()
+        if not self._turn.acquire(timeout=patience_s):
+            raise LockedError(BUSY_MESSAGE)
+        self._turn.release()
 
     def migrate(self) -> None:
         """Do nothing: there is one schema."""

@@ -1,4 +1,4 @@
-"""Metrics, events and logs in memory."""
+"""Metrics, events, logs and the audit log in memory."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from typing import Any
 
 import orjson
 
+from heimdall.domain.audit import AuditEntry
 from heimdall.domain.events import EventType, StoredEvent
 from heimdall.domain.metrics import VALUE_FIELDS, TrainingMetric
-from heimdall.domain.ports import LogLine
+from heimdall.domain.ports import AuditQuery, LogLine
 from heimdall.storage.column_types import clean_text, encode_json
 from heimdall.storage.events import MAX_INTEGER, event_taken
 from heimdall.storage.logs import MAX_LINE
@@ -95,6 +96,29 @@ class MemoryEvents:
     def last_position(self) -> int:
         """Return the newest committed position, 0 for an empty log."""
         return self._state.events[-1].position if self._state.events else 0
+
+
+class MemoryAudit:
+    """``AuditRepository`` of one transaction's state."""
+
+    def __init__(self, state: MemoryState) -> None:
+        self._state = state
+
+    def append(self, entry: AuditEntry) -> None:
+        """Add a line; its position is given here."""
+        self._state.audit = (*self._state.audit, entry.evolve(position=len(self._state.audit) + 1))
+
+    def find(self, query: AuditQuery) -> list[AuditEntry]:
+        """Return entries that match, newest first."""
+        found = [
+            entry
+            for entry in reversed(self._state.audit)
+            if (query.before is None or entry.position < query.before)
+            and query.who in (None, entry.who)
+            and query.action in (None, entry.action)
+            and query.subject_id in (None, entry.subject_id)
+        ]
+        return found[: query.limit]
 
 
 class MemoryLogs:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
+from heimdall.domain.audit import AuditEntry
 from heimdall.domain.datasets import Dataset
 from heimdall.domain.errors import NotFoundError
 from heimdall.domain.events import StoredEvent
@@ -37,6 +38,7 @@ class MemoryState:
     events: list[StoredEvent] = field(default_factory=list)
     last_position: int = 0
     logs: dict[str, tuple[LogLine, ...]] = field(default_factory=dict)
+    audit: tuple[AuditEntry, ...] = ()
     datasets: dict[str, Dataset] = field(default_factory=dict)
     models: dict[str, TrainedModelDetail] = field(default_factory=dict)
 

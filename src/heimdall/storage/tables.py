@@ -111,6 +111,28 @@ logs: Final = Table(
     sqlite_with_rowid=False,
 )
 
+audit: Final = Table(
+    "audit",
+    metadata,
+    # Triggers of the migration refuse UPDATE and DELETE: lines are added and read, never changed.
+    Column("position", _POSITION, primary_key=True, autoincrement=True),
+    Column("timestamp", InstantColumn, nullable=False),
+    Column("who", CleanText, nullable=False),
+    Column("name", CleanText),
+    Column("role", CleanText, nullable=False),
+    Column("means", CleanText, nullable=False),
+    Column("client", CleanText),
+    Column("request_id", CleanText),
+    Column("action", CleanText, nullable=False),
+    Column("subject", CleanText, nullable=False),
+    # No foreign key: the record of a deletion outlives what was deleted.
+    Column("subject_id", CleanText),
+    Column("subject_name", CleanText),
+    Column("detail", JsonText, nullable=False),
+    Index(None, "subject_id"),
+    sqlite_autoincrement=True,
+)
+
 datasets: Final = Table(
     "datasets",
     metadata,

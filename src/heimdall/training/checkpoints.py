@@ -14,6 +14,7 @@ import hashlib
 import json
 import os
 import platform
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -118,6 +119,7 @@ def write_checkpoint(state: RunState, identity: Identity, folder: Path) -> Check
     StorageFullError
         Where it could not be written; nothing is left behind.
     """
+    started_at = time.perf_counter()
     content = safetensors.torch.save(_collect_tensors(state), {_METADATA_KEY: _describe(state, identity)})
     path = folder / f"checkpoint-s{state.step}-b{state.batch}.safetensors"
     partial = path.with_suffix(".partial")
@@ -132,7 +134,8 @@ def write_checkpoint(state: RunState, identity: Identity, folder: Path) -> Check
         raise StorageFullError(
             f"The checkpoint could not be written ({error.strerror}). Free some disk space; the job resumes from the one before."
         ) from error
-    return CheckpointFile(path, hashlib.sha256(content).hexdigest(), state.epoch, state.step, state.batch)
+    digest = hashlib.sha256(content).hexdigest()
+    return CheckpointFile(path, digest, state.epoch, state.step, state.batch, time.perf_counter() - started_at)
 
 
 def restore_checkpoint(path: Path, sha256: str, state: RunState, identity: Identity) -> bool:

@@ -91,7 +91,8 @@ class JobSink:
         """Make the checkpoint durable. StorageFullError keeps the one before."""
         self.persist(lambda _: self._attempts.save_checkpoint(self._claim, checkpoint))
         self._control.note_step()
-        logger.info("checkpoint_saved", extra={"epoch": checkpoint.epoch, "step": checkpoint.step, "batch": checkpoint.batch})
+        place = {"epoch": checkpoint.epoch, "step": checkpoint.step, "batch": checkpoint.batch}
+        logger.info("checkpoint_saved", extra={**place, "write_s": _round(checkpoint.write_s)})
 
     def requested_action(self) -> PendingAction | None:
         """Return what was asked for, from memory."""

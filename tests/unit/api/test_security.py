@@ -8,7 +8,7 @@ import httpx
 import pytest
 from websockets.exceptions import InvalidStatus
 
-from heimdall.api.security import COOKIE
+from heimdall.api.credentials import TOKEN_COOKIE as COOKIE
 from tests.serving import Served, make_container, receive, serve
 
 TOKEN = "a token; with=odd, letters"

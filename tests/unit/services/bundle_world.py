@@ -82,7 +82,7 @@ def make_world(root: Path, verifier: ModelVerifier | None = None) -> World:
     store, artifacts = MemoryStore(), open_artifacts(str(root))
     used = verifier or TrustingVerifier()
     bundles = BundleService(store=store, artifacts=artifacts, verifier=used, clock=StandingClock(), max_bytes=MAX_BYTES)
-    return World(root, store, artifacts, used, bundles, ModelService(store=store, artifacts=artifacts))
+    return World(root, store, artifacts, used, bundles, ModelService(store=store, artifacts=artifacts, clock=StandingClock()))
 
 
 def add_model(world: World, *, model_id: str = "model-1", num_samples: int = 10, **changes: Any) -> TrainedModelDetail:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from heimdall.api.routes import architectures, datasets, health, jobs, metrics, models
+from heimdall.api.routes import architectures, audit, auth, datasets, health, jobs, metrics, models
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -15,5 +15,5 @@ def add_api_routes(app: FastAPI) -> None:
 
     Not by ``include_router``: its tree of routers is searched anew for each request and keeps the full path to itself.
     """
-    for module in (jobs, metrics, models, datasets, architectures, health):
+    for module in (jobs, metrics, models, datasets, architectures, audit, auth, health):
         app.router.routes.extend(module.router.routes)

@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
-from typing import Final
+import time
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, Final
 
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 import heimdall
 from heimdall.api.background import BackgroundTasks
+from heimdall.api.credentials import Credentials
 from heimdall.api.deps import services
 from heimdall.api.responses import entity_response
 from heimdall.api.schemas import Dependency, Liveness, Readiness
-from heimdall.domain.errors import HeimdallError
+from heimdall.domain.errors import HeimdallError, LockedError
 
 router = APIRouter(tags=["health"])
 
+_WRITE_PATIENCE_S: Final = 1.5
+"""s to wait for the database's write lock: an epoch's transaction is a thousand times shorter."""
+_SHARED_S: Final = 1.0
+"""s for which a good answer is given again; a bad one is looked at anew."""
 _PATIENCE_S: Final = 4.0
 """s for one dependency; a broker takes up to 2 to say no."""
 
@@ -37,24 +43,60 @@ async def get_liveness() -> Response:
     responses={503: {"description": "At least one dependency is down.", "model": Readiness}},
 )
 async def get_readiness(request: Request) -> Response:
-    """Ask each dependency; 503 where one is down, with what to do about it."""
+    """Ask each dependency, the database by a real write; 503 where one is down or locked, with what to do about it.
+
+    Probes that come within a second share one answer: asking often costs the dependencies nothing more.
+    """
+    readiness: SharedAnswer = request.app.state.readiness
+    body = await readiness.get(lambda: _look(request))
+    return entity_response(body, 200 if body.status == "ready" else 503, {"Cache-Control": "no-store"})
+
+
+class SharedAnswer:
+    """One look for all who ask while it runs and for a moment after: anybody may probe, and a look writes to the disk."""
+
+    def __init__(self, *, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._monotonic = monotonic
+        self._running: asyncio.Task[Readiness] | None = None
+        self._until = float("-inf")
+
+    async def get(self, look: Callable[[], Coroutine[Any, Any, Readiness]]) -> Readiness:
+        """Return the present answer, or start a look."""
+        if self._running is None or (self._running.done() and self._monotonic() >= self._until):
+            self._running = asyncio.create_task(look())
+            self._running.add_done_callback(self._note_end)
+        return await asyncio.shield(self._running)
+
+    def _note_end(self, task: asyncio.Task[Readiness]) -> None:
+        failed = task.cancelled() or task.exception() is not None
+        self._until = float("-inf") if failed or task.result().status != "ready" else self._monotonic() + _SHARED_S
+
+
+async def _look(request: Request) -> Readiness:
     container = services(request)
     background: BackgroundTasks = request.app.state.background
     asked = [
-        _ask("database", asyncio.to_thread(container.store.ping)),
+        _ask("database", asyncio.to_thread(container.store.check_write, _WRITE_PATIENCE_S)),
         _ask("broker", asyncio.to_thread(container.queue.ping)),
         _ask("artifacts", asyncio.to_thread(container.artifacts.ping)),
     ]
+    credentials: Credentials = request.app.state.credentials
+    if credentials.provider is not None:
+        asked.append(_ask("identity provider", credentials.provider.ping()))
     dependencies = (*await asyncio.gather(*asked), *background.report())
     is_ready = all(dependency.status == "up" for dependency in dependencies)
-    body = Readiness(status="ready" if is_ready else "unavailable", dependencies=dependencies)
-    return entity_response(body, 200 if is_ready else 503, {"Cache-Control": "no-store"})
+    return Readiness(status="ready" if is_ready else "unavailable", dependencies=dependencies)
 
 
 async def _ask(name: str, answer: Awaitable[None]) -> Dependency:
     try:
         async with asyncio.timeout(_PATIENCE_S):
             await answer
+    except LockedError:
+        detail = (
+            f"Something has held the {name}'s write lock for more than {_WRITE_PATIENCE_S:g} s. Nothing is lost; acts wait or answer 503."
+        )
+        return Dependency(name=name, status="locked", detail=detail)
     except HeimdallError as error:
         return Dependency(name=name, status="down", detail=error.detail)
     except TimeoutError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any
 
 import orjson
@@ -12,9 +13,12 @@ from starlette.responses import Response
 from heimdall.api.bodies import body_schema, read_json
 from heimdall.api.deps import ModelId, check_rate, services
 from heimdall.api.documentation import errors
+from heimdall.api.measurements import Measurements
+from heimdall.api.ratelimit import Gate
 from heimdall.api.responses import FileStream, entity_response, json_response, page_body, tagged_response
 from heimdall.api.schemas import ImportResult, ModelPage, RenameModel
 from heimdall.api.uploads import UPLOAD_SCHEMA, receive_bundle
+from heimdall.domain.errors import HeimdallError
 from heimdall.domain.models import ExportOptions, TrainedModelDetail
 
 router = APIRouter(prefix="/api/v1/training/models", tags=["models"])
@@ -37,9 +41,12 @@ def list_models(request: Request) -> Response:
 )
 async def import_model(request: Request) -> Response:
     """Check a ``.heimdall`` file, run its model in a limited child process, and store it. A failure leaves nothing and names the check."""
-    check_rate(request)
-    async with receive_bundle(request) as path:
-        model, is_new = await run_in_threadpool(services(request).bundles.import_file, path)
+    check_rate(request, is_bundle=True)
+    gate: Gate = request.app.state.import_gate
+    measurements: Measurements = request.app.state.measurements
+    async with receive_bundle(request) as path, gate.enter():
+        with measurements.import_seconds.time():
+            model, is_new = await _import(request, measurements, path)
     result = ImportResult(model_id=model.id, verification=model.verification, model=model)
     return entity_response(result, 201 if is_new else 200, {"Location": f"/api/v1/training/models/{model.id}"})
 
@@ -91,3 +98,14 @@ def export_model(request: Request, model_id: ModelId, options: Annotated[ExportO
 def get_evaluation(request: Request, model_id: ModelId) -> Response:
     """Return what the model said on the held-out examples, beside the truth, in the model's local frame."""
     return json_response(orjson.dumps(services(request).models.evaluation(model_id), option=orjson.OPT_SERIALIZE_NUMPY))
+
+
+async def _import(request: Request, measurements: Measurements, path: Path) -> tuple[TrainedModelDetail, bool]:
+    try:
+        model, is_new = await run_in_threadpool(services(request).bundles.import_file, path)
+    except HeimdallError as error:
+        measurements.import_verdicts.labels(error.code).inc()
+        raise
+    verdict = model.verification.status if is_new and model.verification is not None else "unverified" if is_new else "known"
+    measurements.import_verdicts.labels(verdict).inc()
+    return model, is_new
