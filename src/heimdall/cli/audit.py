@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
 
 from heimdall.cli.output import format_instant_local
 from heimdall.cli.session import Session, add_command
+from heimdall.cli.table import Column
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
@@ -35,6 +36,18 @@ def list_audit(
     session.out.result({"entries": entries}, lambda: _show(session, entries))
 
 
+_COLUMNS: Final = (
+    Column("when"),
+    Column("who", is_name=True),
+    Column("role", rank=2),
+    Column("from", rank=3),
+    Column("did"),
+    Column("to", rank=1),
+    Column("name", is_name=True),
+    Column("id"),
+)
+
+
 def _show(session: Session, entries: list[dict[str, Any]]) -> None:
     rows = [
         (
@@ -49,4 +62,4 @@ def _show(session: Session, entries: list[dict[str, Any]]) -> None:
         )
         for entry in entries
     ]
-    session.out.table(("when", "who", "role", "from", "did", "to", "name", "id"), rows, empty="Nothing was done yet.")
+    session.out.table(_COLUMNS, rows, empty="Nothing was done yet.")

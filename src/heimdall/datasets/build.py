@@ -15,6 +15,7 @@ from heimdall.datasets.importers.locards import read_locards
 from heimdall.datasets.importers.powder import read_powder
 from heimdall.datasets.importers.rssi_table import read_rssi_csv, read_rssi_parquet
 from heimdall.datasets.importers.sources import ImportLog, SourceFile
+from heimdall.datasets.limits import describe_assumptions, limit_of
 from heimdall.datasets.manifest import Manifest, pick_features
 from heimdall.datasets.storage import DatasetWriter, ExampleChunk, read_manifest, size_of
 from heimdall.domain.datasets import DatasetKind, ImportDatasetConfig, ImportReport, SyntheticDatasetConfig
@@ -84,14 +85,17 @@ def build_synthetic(config: SyntheticDatasetConfig, directory: Path, progress: P
     features = pick_features("heard", "rssi_dbm", "snr_db", "toa_offset_us", "clock_sigma_us", "rx_east_km", "rx_north_km", "rx_up_km")
     south_west, north_east = generator.region_m
     cells_north = int(np.ceil((north_east[1] - south_west[1]) / SYNTHETIC_CELL_M))
-    groups = []
-    with DatasetWriter(directory, num_tokens=len(network.receivers), receivers=network.receivers, features=features) as writer:
+    groups, bounds = [], []
+    with DatasetWriter(
+        directory, num_tokens=len(network.receivers), receivers=network.receivers, features=features, has_bounds=True
+    ) as writer:
         done = 0
         for block in generator.blocks():
             east, north = np.floor((block.transmitter_m[:, :2] - south_west) / SYNTHETIC_CELL_M).T
             chunk = _make_chunk(block, network, (east * cells_north + north).astype(np.int32), config.clock_sigma_ns * 1e-3)
             writer.append(chunk)
             groups.append(chunk.group)
+            bounds.append(block.bound_sigma_m)
             done += len(chunk.group)
             progress(done / config.num_examples)
         writer.finish(
@@ -100,6 +104,7 @@ def build_synthetic(config: SyntheticDatasetConfig, directory: Path, progress: P
             split=describe_split("cell", np.concatenate(groups), seed=0, cell_m=SYNTHETIC_CELL_M),
             groups=("cell",),
             accuracy_radius_m=SYNTHETIC_ACCURACY_RADIUS_M,
+            physical_limit=limit_of(np.concatenate(bounds), describe_assumptions(config)),
         )
     return _describe(directory, SYNTHETIC_SOURCE, None)
 
@@ -124,6 +129,7 @@ def _make_chunk(block: SyntheticBlock, network: Network, group: np.ndarray, cloc
         group=group,
         time=np.zeros(shape[0]),
         receiver_enu=site.astype(np.float32),
+        bound_sigma_m=block.bound_sigma_m.astype(np.float32),
     )
 
 

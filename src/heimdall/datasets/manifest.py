@@ -8,7 +8,7 @@ from pydantic import Field
 
 from heimdall.domain.base import Entity
 from heimdall.domain.canonical import hash_canonical
-from heimdall.domain.datasets import CoordinateFrame, DatasetKind, Feature, Receiver, Split
+from heimdall.domain.datasets import CoordinateFrame, DatasetKind, Feature, PhysicalLimit, Receiver, Split
 
 FORMAT_VERSION: Final = 1
 
@@ -22,7 +22,10 @@ ARRAY_DTYPES: Final[dict[str, str]] = {
     "time": "<f8",
     "receiver_enu": "<f4",
 }
-"""The eight arrays of a data set and their types, little-endian everywhere."""
+"""The eight arrays of every data set and their types, little-endian everywhere."""
+
+OPTIONAL_DTYPES: Final[dict[str, str]] = {"bound_sigma_m": "<f4"}
+"""Arrays of simulated data only: the axes of each example's Cramér-Rao ellipse, [N, 2] m, larger first."""
 
 FEATURES: Final[dict[str, Feature]] = {
     feature.name: feature
@@ -64,6 +67,7 @@ class Manifest(Entity):
     split: Split
     groups: tuple[str, ...] = Field(default=(), description="columns that the source could be grouped by")
     accuracy_radius_m: float = Field(gt=0, description="m")
+    physical_limit: PhysicalLimit | None = Field(default=None, exclude_if=lambda limit: limit is None)
     arrays: dict[str, ArraySpec]
 
     @property

@@ -1,4 +1,4 @@
-"""The one storage form: a folder with ``manifest.json`` and eight ``.npy`` files that open as memory maps.
+"""The one storage form: a folder with ``manifest.json`` and its ``.npy`` files, which open as memory maps.
 
 Legend: N examples, R receiver tokens an example, F features a token. A token that is not present
 (``mask`` false) is all zeros. A fixed receiver that heard nothing is present, with ``heard`` 0.
@@ -19,8 +19,8 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import ValidationError
 
-from heimdall.datasets.manifest import ARRAY_DTYPES, ArraySpec, Manifest
-from heimdall.domain.datasets import CoordinateFrame, DatasetKind, Feature, Receiver, Split
+from heimdall.datasets.manifest import ARRAY_DTYPES, OPTIONAL_DTYPES, ArraySpec, Manifest
+from heimdall.domain.datasets import CoordinateFrame, DatasetKind, Feature, PhysicalLimit, Receiver, Split
 from heimdall.domain.errors import InvalidInputError, NotFoundError, StorageFullError
 
 MANIFEST_NAME: Final = "manifest.json"
@@ -48,6 +48,8 @@ class ExampleChunk:
     """[n] unix s, or 0."""
     receiver_enu: npt.NDArray[np.float32]
     """[n, R, 3] m, 0 where absent."""
+    bound_sigma_m: npt.NDArray[np.float32] | None = None
+    """[n, 2] m, axes of the Cramér-Rao ellipse; simulated data only, and then in every chunk."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,7 @@ class DatasetArrays:
     group: npt.NDArray[np.int32]
     time: npt.NDArray[np.float64]
     receiver_enu: npt.NDArray[np.float32]
+    bound_sigma_m: npt.NDArray[np.float32] | None = None
 
     def __len__(self) -> int:
         return self.manifest.num_examples
@@ -165,9 +168,19 @@ class DatasetWriter:
         R, receiver tokens an example.
     receivers, features
         What the tokens point to and carry.
+    has_bounds
+        Whether every chunk brings ``bound_sigma_m``.
     """
 
-    def __init__(self, directory: Path, *, num_tokens: int, receivers: tuple[Receiver, ...], features: tuple[Feature, ...]) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        num_tokens: int,
+        receivers: tuple[Receiver, ...],
+        features: tuple[Feature, ...],
+        has_bounds: bool = False,
+    ) -> None:
         if not 1 <= len(receivers) <= np.iinfo(np.int16).max:
             raise InvalidInputError(f"A data set holds 1 to {np.iinfo(np.int16).max} receivers, not {len(receivers)}.")
         self._directory = directory
@@ -176,7 +189,8 @@ class DatasetWriter:
         self._num_examples = 0
         self._groups: set[int] = set()
         tails = _tail_shapes(num_tokens, len(features))
-        self._streams = {name: _ArrayStream(directory / f"{name}.npy", dtype, tails[name]) for name, dtype in ARRAY_DTYPES.items()}
+        dtypes = ARRAY_DTYPES | (OPTIONAL_DTYPES if has_bounds else {})
+        self._streams = {name: _ArrayStream(directory / f"{name}.npy", dtype, tails[name]) for name, dtype in dtypes.items()}
 
     def __enter__(self) -> Self:
         return self
@@ -194,13 +208,23 @@ class DatasetWriter:
             Where a shape does not fit, a value is not finite or an index points nowhere: a fault of the caller's data.
         """
         _check_chunk(chunk, num_receivers=len(self._receivers))
-        for field in fields(chunk):
-            self._streams[field.name].append(getattr(chunk, field.name))
+        given = _given_arrays(chunk)
+        if set(given) != set(self._streams):
+            raise InvalidInputError("Either every chunk of a data set brings its bounds, or none does.")
+        for name, values in given.items():
+            self._streams[name].append(values)
         self._num_examples += len(chunk.mask)
         self._groups.update(np.unique(chunk.group).tolist())
 
     def finish(
-        self, *, kind: DatasetKind, frame: CoordinateFrame, split: Split, groups: tuple[str, ...], accuracy_radius_m: float
+        self,
+        *,
+        kind: DatasetKind,
+        frame: CoordinateFrame,
+        split: Split,
+        groups: tuple[str, ...],
+        accuracy_radius_m: float,
+        physical_limit: PhysicalLimit | None = None,
     ) -> Manifest:
         """Complete the arrays and write the manifest.
 
@@ -225,6 +249,7 @@ class DatasetWriter:
             split=split.evolve(num_groups=len(self._groups)),
             groups=groups,
             accuracy_radius_m=accuracy_radius_m,
+            physical_limit=physical_limit,
             arrays={name: stream.finish() for name, stream in self._streams.items()},
         )
         content = json.dumps(manifest.model_dump(mode="json"), indent=1, allow_nan=False).encode()
@@ -301,20 +326,22 @@ def _tail_shapes(num_tokens: int, num_features: int) -> dict[str, tuple[int, ...
         "group": (),
         "time": (),
         "receiver_enu": (num_tokens, 3),
+        "bound_sigma_m": (2,),
     }
 
 
 def _check_manifest(manifest: Manifest) -> None:
-    if set(manifest.arrays) != set(ARRAY_DTYPES):
+    if set(manifest.arrays) - set(OPTIONAL_DTYPES) != set(ARRAY_DTYPES):
         raise _corrupt(MANIFEST_NAME, f"must name exactly the arrays {', '.join(ARRAY_DTYPES)}")
+    dtypes = ARRAY_DTYPES | OPTIONAL_DTYPES
     mask_shape = manifest.arrays["mask"].shape
     if len(mask_shape) != 2:
         raise _corrupt(MANIFEST_NAME, "says that 'mask' has not two axes")
     tails = _tail_shapes(mask_shape[1], len(manifest.features))
     for name, spec in manifest.arrays.items():
         expected = (manifest.num_examples, *tails[name])
-        if spec.shape != expected or spec.dtype != ARRAY_DTYPES[name]:
-            raise _corrupt(MANIFEST_NAME, f"says {spec.dtype} {spec.shape} of '{name}', but {ARRAY_DTYPES[name]} {expected} is needed")
+        if spec.shape != expected or spec.dtype != dtypes[name]:
+            raise _corrupt(MANIFEST_NAME, f"says {spec.dtype} {spec.shape} of '{name}', but {dtypes[name]} {expected} is needed")
 
 
 def _open_array(path: Path, spec: ArraySpec) -> npt.NDArray[Any]:
@@ -334,11 +361,11 @@ def _corrupt(file_name: str, what: str) -> InvalidInputError:
 
 
 def _check_chunk(chunk: ExampleChunk, *, num_receivers: int) -> None:
-    rows = {len(getattr(chunk, field.name)) for field in fields(chunk)}
-    if len(rows) != 1:
+    given = _given_arrays(chunk)
+    if len({len(values) for values in given.values()}) != 1:
         raise InvalidInputError("The arrays of a chunk have different numbers of examples.")
-    for name in ("features", "target", "target_up", "time", "receiver_enu"):
-        if not np.isfinite(getattr(chunk, name)).all():
+    for name, values in given.items():
+        if values.dtype.kind == "f" and not np.isfinite(values).all():
             raise InvalidInputError(f"A value of '{name}' is not a finite number.")
     absent = ~chunk.mask
     if chunk.features[absent].any() or chunk.receiver_enu[absent].any():
@@ -347,6 +374,11 @@ def _check_chunk(chunk: ExampleChunk, *, num_receivers: int) -> None:
         raise InvalidInputError(f"A receiver index lies outside 0 to {num_receivers - 1}.")
     if not chunk.mask.any(axis=1).all():
         raise InvalidInputError("An example has no receiver at all.")
+
+
+def _given_arrays(chunk: ExampleChunk) -> dict[str, npt.NDArray[Any]]:
+    values = {field.name: getattr(chunk, field.name) for field in fields(chunk)}
+    return {name: array for name, array in values.items() if array is not None}
 
 
 def _iterate_blocks(array: npt.NDArray[Any]) -> Iterator[memoryview]:

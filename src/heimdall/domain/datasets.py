@@ -88,6 +88,16 @@ class ImportReport(Entity):
     notes: tuple[str, ...] = ()
 
 
+class PhysicalLimit(Entity):
+    """How well the best unbiased estimator could do on some simulated examples: percentiles of errors at the Cramér-Rao bound."""
+
+    error_median_m: float
+    error_p68_m: float
+    error_p95_m: float
+    num_examples: int
+    assumptions: str = Field(description="one sentence: what the limit takes as known and what as unknown")
+
+
 class Dataset(Entity):
     """Labelled examples: immutable once ready, content-hashed, versioned by its config."""
 
@@ -109,6 +119,7 @@ class Dataset(Entity):
     receivers: tuple[Receiver, ...] = ()
     features: tuple[Feature, ...] = ()
     accuracy_radius_m: float | None = Field(default=None, description="m, default radius of the accuracy metric")
+    physical_limit: PhysicalLimit | None = Field(default=None, description="over all examples; simulated data only")
     size_bytes: int = 0
     report: ImportReport | None = None
     error_message: str | None = None
@@ -118,7 +129,7 @@ class Dataset(Entity):
 
 
 class SyntheticDatasetConfig(Entity):
-    """A simulated receiver network (first version: features, no IQ)."""
+    """A simulated receiver network: what its receivers measure of each transmission."""
 
     kind: Literal["synthetic"] = "synthetic"
     name: Name
@@ -131,6 +142,11 @@ class SyntheticDatasetConfig(Entity):
     shadowing_correlation: float = Field(default=0.46, ge=0, lt=1, allow_inf_nan=False, description="between receivers")
     clock_sigma_ns: float = Field(default=50.0, ge=0, le=1e9, allow_inf_nan=False, description="ns, per receiver and example")
     delay_noise_sigma_ns: float = Field(default=150.0, ge=0, le=1e9, allow_inf_nan=False, description="ns at 20 dB SNR")
+    waveform: WaveformId | None = Field(
+        default=None, description="what is sent: delays are then as exact as its bound allows, and delay_noise_sigma_ns is not used"
+    )
+    duration_s: float = Field(default=0.2, gt=0, le=60, allow_inf_nan=False, description="s, of the waveform that is correlated")
+    nlos_sigma_ns: float = Field(default=0.0, ge=0, le=1e6, allow_inf_nan=False, description="ns, excess delay of each path, mean removed")
     tx_power_min_dbm: float = Field(default=27.0, ge=-30, le=60, allow_inf_nan=False, description="dBm")
     tx_power_max_dbm: float = Field(default=43.0, ge=-30, le=60, allow_inf_nan=False, validate_default=True, description="dBm")
     min_receivers: int = Field(default=3, ge=1, le=7, description="examples heard by fewer are drawn again")

@@ -7,7 +7,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from heimdall.domain.base import Entity, Instant
-from heimdall.domain.datasets import CoordinateFrame, Feature, Receiver
+from heimdall.domain.datasets import CoordinateFrame, Feature, PhysicalLimit, Receiver
 
 
 class TensorSpec(Entity):
@@ -122,6 +122,7 @@ class TrainedModel(Entity):
     imported_from: str | None = Field(default=None, description="bundle id, where the model came as a file")
     verification: Verification
     baselines: tuple[Baseline, ...] = ()
+    physical_limit: PhysicalLimit | None = Field(default=None, description="of the same validation split; simulated data only")
     accuracy_radius_m: float | None = None
     best_epoch: int | None = None
 

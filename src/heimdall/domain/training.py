@@ -7,7 +7,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
-from heimdall.domain.datasets import Dataset
+from heimdall.domain.datasets import Dataset, PhysicalLimit
 from heimdall.domain.jobs import Checkpoint, DeviceInfo, PendingAction, TrainingJobConfig
 from heimdall.domain.metrics import TrainingMetric
 from heimdall.domain.models import Baseline, FinalMetrics, Normalization, Performance, TensorSpec
@@ -73,6 +73,7 @@ class ModelDraft:
     best_epoch: int
     weights_sha256: str
     """Hash of the final (not the best) weights: equal runs have equal hashes."""
+    physical_limit: PhysicalLimit | None = None
 
 
 @dataclass(frozen=True)

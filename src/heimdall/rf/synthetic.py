@@ -1,4 +1,7 @@
-"""Simulated examples, first version: features of a receiver network, no waveform.
+"""Simulated examples as features of a receiver network, each with its physical limit.
+
+Delays carry the error that the transmitted waveform, its duration and the receivers' signal-to-noise ratios leave at best
+(``rf.bounds``), plus clock and excess delay. :mod:`heimdall.rf.capture` simulates the samples themselves.
 
 Examples are made in blocks of fixed size; a block depends on (config, block number) and on nothing else, so neither the
 chunks in which a file is written nor the number of workers changes a byte.
@@ -6,6 +9,7 @@ chunks in which a file is written nor the number of workers changes a byte.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
@@ -15,11 +19,13 @@ from jaxtyping import Bool, Float64
 
 from heimdall.domain.datasets import SyntheticDatasetConfig
 from heimdall.domain.errors import InvalidInputError
+from heimdall.rf.bounds import StrengthErrors, arrival_sigmas, bound_sigmas, prior_information, strength_information, timing_information
 from heimdall.rf.constants import DETECTION_SNR_DB, SPEED_OF_LIGHT_M_S
 from heimdall.rf.geodesy import put_on_ellipsoid, slant_ranges
 from heimdall.rf.network import Network
 from heimdall.rf.propagation import LogDistancePathLoss, PathLossModel, draw_shadowing_db, noise_floor_dbm
 from heimdall.rf.shapes import BoolArray, FloatArray
+from heimdall.rf.spectra import SPECTRA
 
 BLOCK_EXAMPLES: Final = 1024
 """Examples of one block; part of what a seed means, so never change it."""
@@ -31,6 +37,10 @@ REFERENCE_SNR_DB: Final = 20.0
 """dB, at which ``delay_noise_sigma_ns`` is given; the delay error grows as 1 / sqrt(SNR) below it (Cramér-Rao bound)."""
 
 _MAX_DRAWS_PER_BLOCK: Final = 400
+_GRADIENT_STEP_M: Final = 25.0
+_LEAST_SIGMA_S: Final = 1e-12
+_LEAST_SIGMA_DB: Final = 1e-3
+"""A config without any error still has a bound: practically zero, and finite."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +54,8 @@ class SyntheticBlock:
     snr_db: Float64[FloatArray, "n r"]
     toa_offset_us: Float64[FloatArray, "n r"]
     """Time of arrival minus its mean over the receivers that heard; 0 where not heard."""
+    bound_sigma_m: Float64[FloatArray, "n 2"]
+    """Axes of the Cramér-Rao ellipse, larger first: what no unbiased estimator can pass, m."""
 
 
 class SyntheticGenerator:
@@ -115,16 +127,50 @@ class SyntheticGenerator:
         rssi = power_dbm - self._path_loss.path_loss_db(transmitter, self._receiver_m) - shadowing
         snr = rssi - self._noise_dbm
         heard = snr > DETECTION_SNR_DB
-        clock_us = generator.standard_normal(rssi.shape) * (config.clock_sigma_ns * 1e-3)
-        noise_us = generator.standard_normal(rssi.shape) * delay_sigma_us(snr, config.delay_noise_sigma_ns)
-        arrival_us = slant_ranges(transmitter, self._receiver_m[None]) * (1e6 / SPEED_OF_LIGHT_M_S) + clock_us + noise_us
+        sigma_us = self._timing_sigmas_us(snr, heard)
+        arrival_us = slant_ranges(transmitter, self._receiver_m[None]) * (1e6 / SPEED_OF_LIGHT_M_S)
+        for sigma in sigma_us:
+            arrival_us = arrival_us + generator.standard_normal(rssi.shape) * sigma
         keep = heard.sum(axis=1) >= config.min_receivers
+        total_us = np.sqrt(sum(np.square(np.broadcast_to(sigma, rssi.shape)) for sigma in sigma_us))
         return SyntheticBlock(
             transmitter_m=transmitter[keep],
             heard=heard[keep],
             rssi_dbm=rssi[keep],
             snr_db=snr[keep],
             toa_offset_us=remove_mean(arrival_us[keep], heard[keep]),
+            bound_sigma_m=self._bound(transmitter[keep], heard[keep], total_us[keep]),
+        )
+
+    def _timing_sigmas_us(self, snr_db: FloatArray, heard: BoolArray) -> list[FloatArray]:
+        """Return the independent errors of an arrival, in the order in which they are drawn: clock, estimate, excess delay."""
+        config = self._config
+        if config.waveform is None:
+            estimate_us = delay_sigma_us(snr_db, config.delay_noise_sigma_ns)
+        else:
+            estimate_us = 1e6 * arrival_sigmas(10 ** (snr_db / 10), heard, SPECTRA[config.waveform], config.duration_s)
+            estimate_us = np.where(np.isfinite(estimate_us), estimate_us, 0.0)
+        sigmas = [np.array(config.clock_sigma_ns * 1e-3), estimate_us]
+        return sigmas if config.nlos_sigma_ns == 0 else [*sigmas, np.array(config.nlos_sigma_ns * 1e-3)]
+
+    def _bound(self, transmitter_m: FloatArray, heard: BoolArray, sigma_us: FloatArray) -> FloatArray:
+        config = self._config
+        timing = timing_information(transmitter_m, self._receiver_m, np.where(heard, np.maximum(sigma_us * 1e-6, _LEAST_SIGMA_S), np.inf))
+        errors = StrengthErrors(
+            sigma_db=max(config.shadowing_sigma_db, _LEAST_SIGMA_DB),
+            correlation=config.shadowing_correlation,
+            power_sigma_db=(config.tx_power_max_dbm - config.tx_power_min_dbm) / math.sqrt(12),
+        )
+        strength = strength_information(self._loss_gradient(transmitter_m), heard, errors)
+        low, high = self.region_m
+        return bound_sigmas(timing + strength + prior_information((high - low) / math.sqrt(12)))
+
+    def _loss_gradient(self, transmitter_m: FloatArray) -> Float64[FloatArray, "n r 2"]:
+        """Return by differences how the loss of each path grows east- and northwards, dB/m."""
+        here = self._path_loss.path_loss_db(transmitter_m, self._receiver_m)
+        steps = [np.array([_GRADIENT_STEP_M, 0.0, 0.0]), np.array([0.0, _GRADIENT_STEP_M, 0.0])]
+        return np.stack(
+            [(self._path_loss.path_loss_db(transmitter_m + step, self._receiver_m) - here) / _GRADIENT_STEP_M for step in steps], axis=-1
         )
 
 
@@ -153,4 +199,5 @@ def _join(parts: list[SyntheticBlock], size: int) -> SyntheticBlock:
         rssi_dbm=np.concatenate([part.rssi_dbm for part in parts])[:size],
         snr_db=np.concatenate([part.snr_db for part in parts])[:size],
         toa_offset_us=np.concatenate([part.toa_offset_us for part in parts])[:size],
+        bound_sigma_m=np.concatenate([part.bound_sigma_m for part in parts])[:size],
     )

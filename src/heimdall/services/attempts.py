@@ -231,6 +231,7 @@ class AttemptService:
                 dataset_name=dataset.name,
                 verification=_describe_parity(draft).evolve(verified_at=now),
                 baselines=draft.baselines,
+                physical_limit=draft.physical_limit,
                 accuracy_radius_m=draft.accuracy_radius_m,
                 best_epoch=draft.best_epoch,
                 inputs=draft.inputs,

@@ -310,6 +310,7 @@ def _as_ready(built: BuiltDataset) -> dict[str, Any]:
         "receivers": manifest.receivers,
         "features": manifest.features,
         "accuracy_radius_m": manifest.accuracy_radius_m,
+        "physical_limit": manifest.physical_limit,
         "size_bytes": built.size_bytes,
         "report": built.report,
         "source": built.source,

@@ -24,6 +24,7 @@ import safetensors.numpy
 import torch
 from torch import Tensor, nn
 
+from heimdall.datasets.limits import limit_of_rows
 from heimdall.domain.errors import StorageFullError, TrainingError
 from heimdall.domain.models import FinalMetrics, Normalization, Performance, TensorSpec
 from heimdall.domain.training import ModelDraft
@@ -115,6 +116,7 @@ def draft_model(run: Run, *, check_in: Callable[[], None]) -> ModelDraft:
             feature_stds=run.scaling.feature_stds,
         ),
         baselines=measure_baselines(run.arrays, run.train_rows, run.val_rows, check_in=check_in),
+        physical_limit=limit_of_rows(run.arrays, run.val_rows),
         performance=Performance(
             training_duration_seconds=run.state.total_seconds,
             inference_latency_ms=latency_ms,

@@ -52,4 +52,4 @@ def write(directory: Path, chunks: list[ExampleChunk]) -> Manifest:
 
 def cut(chunk: ExampleChunk, rows: slice) -> ExampleChunk:
     """Return some rows of a chunk."""
-    return ExampleChunk(**{name: values[rows] for name, values in vars(chunk).items()})
+    return ExampleChunk(**{name: values[rows] for name, values in vars(chunk).items() if values is not None})

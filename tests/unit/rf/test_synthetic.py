@@ -3,10 +3,12 @@ import pytest
 
 from heimdall.domain.datasets import SyntheticDatasetConfig
 from heimdall.domain.errors import InvalidInputError
+from heimdall.rf.bounds import StrengthErrors, arrival_sigmas, bound_sigmas, log_distance_gradient, prior_information, strength_information
 from heimdall.rf.constants import DETECTION_SNR_DB, SPEED_OF_LIGHT_M_S
 from heimdall.rf.geodesy import enu_to_geodetic, slant_ranges
 from heimdall.rf.network import load_default_network
 from heimdall.rf.propagation import LogDistancePathLoss, noise_floor_dbm
+from heimdall.rf.spectra import SPECTRA
 from heimdall.rf.synthetic import BLOCK_EXAMPLES, TRANSMITTER_ALTITUDE_M, SyntheticGenerator, delay_sigma_us, remove_mean
 
 FIELDS = ("transmitter_m", "heard", "rssi_dbm", "snr_db", "toa_offset_us")
@@ -91,3 +93,38 @@ def test_another_path_loss_model_takes_the_seam():
 def test_a_network_that_hears_nothing_is_refused_with_advice():
     with pytest.raises(InvalidInputError, match="raise the transmit power"):
         make(tx_power_min_dbm=-30, tx_power_max_dbm=-30, path_loss_exponent=6).block(0)
+
+
+def test_a_waveform_makes_delays_as_exact_as_its_bound():
+    exact = {"clock_sigma_ns": 0, "min_receivers": 4, "seed": 5}
+    network = load_default_network()
+    block = make(waveform="flat-12k5", duration_s=1.0, **exact).block(0)
+    delay_us = slant_ranges(block.transmitter_m, network.position_m[None]) / SPEED_OF_LIGHT_M_S * 1e6
+    error_us = np.where(block.heard, block.toa_offset_us - remove_mean(delay_us, block.heard), 0.0)
+    sigma_us = 1e6 * arrival_sigmas(10 ** (block.snr_db / 10), block.heard, SPECTRA["flat-12k5"], 1.0)
+    weight = np.where(block.heard, 1 / np.square(sigma_us), 0.0)
+    centred = error_us - (weight * error_us).sum(axis=1, keepdims=True) / weight.sum(axis=1, keepdims=True)
+    # Of r independent errors, r - 1 degrees of freedom are left once the weighted mean is removed.
+    chi2 = (weight * np.square(centred)).sum(axis=1) / (block.heard.sum(axis=1) - 1)
+    assert chi2.mean() == pytest.approx(1.0, abs=0.05)
+
+
+def test_excess_delay_and_clocks_raise_the_bound_and_a_longer_signal_lowers_it():
+    def median_bound(**changes):
+        return np.median(make(waveform="flat-12k5", min_receivers=4, **changes).block(0).bound_sigma_m[:, 0])
+
+    assert median_bound(nlos_sigma_ns=500) > median_bound(clock_sigma_ns=200) > median_bound(clock_sigma_ns=0)
+    assert median_bound(duration_s=1.0) < median_bound(duration_s=0.2)
+    assert median_bound(clock_sigma_ns=1e9) > 1000
+
+
+def test_the_bound_of_useless_clocks_is_that_of_strengths_and_the_region():
+    network = load_default_network()
+    block = make(clock_sigma_ns=1e9).block(0)
+    errors = StrengthErrors(6.0, 0.46, 16 / np.sqrt(12))
+    low, high = make().region_m
+    expected = strength_information(log_distance_gradient(block.transmitter_m, network.position_m, 3.5), block.heard, errors)
+    # Nearer than 1 km the loss is that of free space.
+    is_far = slant_ranges(block.transmitter_m, network.position_m[None]).min(axis=1) > 1500
+    bound_m = bound_sigmas(expected + prior_information((high - low) / np.sqrt(12)))
+    np.testing.assert_allclose(block.bound_sigma_m[is_far], bound_m[is_far], rtol=0.02)
