@@ -2,8 +2,8 @@ import { fileURLToPath } from 'node:url'
 import tailwindcss from '@tailwindcss/vite'
 import react from '@vitejs/plugin-react'
 import { defineConfig } from 'vitest/config'
-import { firstPaint } from './scripts/first-paint'
-import { packed } from './scripts/packed'
+import { firstPaint } from './scripts/first-paint.ts'
+import { packed } from './scripts/packed.ts'
 
 const engine = 'http://127.0.0.1:8001'
 

@@ -92,6 +92,8 @@ def open_page(browser: Browser, request: pytest.FixtureRequest) -> Iterator[Call
         page = context.new_page()
         watches.append(Watch(page))
         page.goto(path)
+        # What is seen first comes with the document; from here on it is alive.
+        page.wait_for_selector("#root > [inert]", state="detached")
         return page
 
     yield open_at
