@@ -737,6 +737,8 @@ export interface components {
             num_examples: number;
             /** @default 0 */
             num_receivers: number;
+            /** @description over all examples; simulated data only */
+            physical_limit: components["schemas"]["PhysicalLimit"] | null;
             /** @default 0 */
             progress_percent: number;
             /** @default [] */
@@ -1002,6 +1004,18 @@ export interface components {
             training_duration_seconds: number | null;
         };
         /**
+         * PhysicalLimit
+         * @description How well the best unbiased estimator could do on some simulated examples: percentiles of errors at the Cramér-Rao bound.
+         */
+        PhysicalLimit: {
+            /** @description one sentence: what the limit takes as known and what as unknown */
+            assumptions: string;
+            error_median_m: number;
+            error_p68_m: number;
+            error_p95_m: number;
+            num_examples: number;
+        };
+        /**
          * Principal
          * @description One who asks, as far as the server could prove it.
          */
@@ -1099,7 +1113,7 @@ export interface components {
         };
         /**
          * SyntheticDatasetConfig
-         * @description A simulated receiver network (first version: features, no IQ).
+         * @description A simulated receiver network: what its receivers measure of each transmission.
          */
         SyntheticDatasetConfig: {
             /**
@@ -1114,6 +1128,11 @@ export interface components {
             delay_noise_sigma_ns: number;
             /** @default  */
             description: string;
+            /**
+             * @description s, of the waveform that is correlated
+             * @default 0.2
+             */
+            duration_s: number;
             /**
              * @description MHz, carrier
              * @default 145
@@ -1135,6 +1154,11 @@ export interface components {
              */
             min_receivers: number;
             name: string;
+            /**
+             * @description ns, excess delay of each path, mean removed
+             * @default 0
+             */
+            nlos_sigma_ns: number;
             /** @default 20000 */
             num_examples: number;
             /** @default 3.5 */
@@ -1161,6 +1185,11 @@ export interface components {
              * @default 27
              */
             tx_power_min_dbm: number;
+            /**
+             * @description what is sent: delays are then as exact as its bound allows, and delay_noise_sigma_ns is not used
+             * @default null
+             */
+            waveform: ("nbfm-voice" | "nbfm-voice-25k" | "dmr" | "aprs" | "fsk9600" | "flat-12k5" | "flat-200k") | null;
         };
         /**
          * TensorSpec
@@ -1198,6 +1227,8 @@ export interface components {
             /** @description key of the network among the artifacts */
             onnx_path: string;
             parameters_count: number | null;
+            /** @description of the same validation split; simulated data only */
+            physical_limit: components["schemas"]["PhysicalLimit"] | null;
             /** @description of the ONNX bytes */
             sha256: string;
             size_bytes: number;
@@ -1246,6 +1277,8 @@ export interface components {
             outputs: components["schemas"]["TensorSpec"][];
             parameters_count: number | null;
             performance: components["schemas"]["Performance"] | null;
+            /** @description of the same validation split; simulated data only */
+            physical_limit: components["schemas"]["PhysicalLimit"] | null;
             /** @default [] */
             receivers: components["schemas"]["Receiver"][];
             /** @description artifact with held-out inputs and expected outputs (safetensors) */
