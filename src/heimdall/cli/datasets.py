@@ -12,7 +12,7 @@ import typer
 from heimdall.cli.confirm import Yes, confirm_loss
 from heimdall.cli.lookup import find_dataset
 from heimdall.cli.options import keep_given, make_parameters
-from heimdall.cli.output import clean_text, count, format_instant_local, format_metres, format_size
+from heimdall.cli.output import clean_text, count, format_instant_local, format_metres, format_place, format_size
 from heimdall.cli.session import Session, add_command
 from heimdall.cli.sources import list_source_files, split_name
 from heimdall.cli.table import Column
@@ -184,7 +184,7 @@ def print_dataset(session: Session, item: dict[str, Any]) -> None:
             ("receivers", ", ".join(receiver["name"] for receiver in item.get("receivers") or [])),
             ("features", ", ".join(describe_feature(feature) for feature in item.get("features") or [])),
             ("held out by", describe_split(item.get("split"))),
-            ("origin", f"{frame['latitude']:.5f}° N, {frame['longitude']:.5f}° E" if frame else None),
+            ("origin", format_place(frame["latitude"], frame["longitude"]) if frame else None),
             ("accuracy radius", format_metres(item.get("accuracy_radius_m"))),
             ("size", format_size(item.get("size_bytes") or 0)),
             ("content hash", item.get("content_hash")),

@@ -117,6 +117,12 @@ def format_metres(value: float | None) -> str | None:
     return (f"{value:.0f}" if abs(value) >= 1000 else f"{value:.1f}".removesuffix(".0")) + " m"
 
 
+def format_place(latitude_deg: float, longitude_deg: float) -> str:
+    """Return ``44.97000° N, 8.15000° E``."""
+    north, east = "N" if latitude_deg >= 0 else "S", "E" if longitude_deg >= 0 else "W"
+    return f"{abs(latitude_deg):.5f}° {north}, {abs(longitude_deg):.5f}° {east}"
+
+
 def format_share(value: float | None) -> str | None:
     """Return a share between 0 and 1 in percent, None for none."""
     return f"{100 * value:.1f} %" if value is not None else None

@@ -164,10 +164,10 @@ def test_split_that_may_flatter_says_why_in_a_sentence(run_cli: Run) -> None:
 
 def test_show_has_units_and_long_names_whole(run_cli: Run) -> None:
     item = {
-        **READY, "name": "L" * 255, "size_bytes": 41_100, "accuracy_radius_m": 1000.0, "frame": {"latitude": 44.97, "longitude": 8.15},
+        **READY, "name": "L" * 255, "size_bytes": 41_100, "accuracy_radius_m": 1000.0, "frame": {"latitude": 44.97, "longitude": -8.15},
         "features": [{"name": "rssi_dbm", "unit": "dBm"}, {"name": "strength", "unit": "dB"}],
     }  # fmt: skip
     server = FakeServer({"GET /training/datasets": {"datasets": [item]}, "GET /training/datasets/d1": item})
     out = run_cli("dataset", "show", "d1", server=server)[1]
-    for words in ("L" * 255, "1000 m", "41.1 kB", "44.97000° N, 8.15000° E", "rssi_dbm, strength (dB)"):
+    for words in ("L" * 255, "1000 m", "41.1 kB", "44.97000° N, 8.15000° W", "rssi_dbm, strength (dB)"):
         assert words in out
