@@ -131,12 +131,7 @@ def _print_preview(session: Session, answer: dict[str, Any]) -> None:
         )
         for item in answer["by_receivers"]
     ]
-    columns: tuple[Any, ...] = (
-        ("heard by", "right"),
-        ("of all", "right"),
-        ("68 % within", "right"),
-        (f"needed for {answer['target_m']:g} m", "right"),
-    )
+    columns = [Column(name, is_number=True) for name in ("heard by", "of all", "68 % within", f"needed for {answer['target_m']:g} m")]
     out.line("")
     out.table(columns, rows, empty="No transmission is heard.")
 
