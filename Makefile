@@ -77,8 +77,9 @@ bench: dev ## measure; a table and JSON per figure
 shots: dev $(STAMPS)/frontend ## take the pictures of docs/training-ui anew (needs chromium)
 	$(PY) deploy/shots.py
 
-services: ## PostgreSQL, RabbitMQ and Redis for the tests of the scaled parts (CI only)
+services: ## PostgreSQL, RabbitMQ, Redis and a radio decoder for the tests (CI only)
 	@bash deploy/test-services.sh
+	@bash deploy/test-decoders.sh
 
 chromium:
 	@bash deploy/test-chromium.sh

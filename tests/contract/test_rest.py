@@ -206,6 +206,25 @@ def test_an_unchanged_list_is_304(served: Served, dataset_id: str) -> None:
     assert served.api.get("/training/jobs", headers={"If-None-Match": first.headers["etag"]}).status_code == 200
 
 
+def test_a_preview_says_what_can_be_reached_and_stores_nothing(served: Served) -> None:
+    before = served.api.get("/training/datasets").json()["total"]
+    body = {"name": "p", "waveform": "flat-12k5", "clock_sigma_ns": 50.0}
+    answer = served.api.post("/training/datasets/preview?target_m=100", json=body)
+    assert answer.status_code == 200
+    preview = answer.json()
+    assert preview["target_m"] == 100
+    assert preview["sentences"][0].startswith("±100 m needs ")
+    assert preview["physical_limit"]["error_p68_m"] > preview["physical_limit"]["error_median_m"] > 0
+    assert served.api.get("/training/datasets").json()["total"] == before
+    problem(served.api.post("/training/datasets/preview", json={**body, "waveform": "morse"}), 422, "waveform")
+    problem(served.api.post("/training/datasets/preview?target_m=0", json=body), 422, "target_m")
+    problem(
+        served.api.post("/training/datasets/preview", json={**body, "tx_power_max_dbm": -30.0, "tx_power_min_dbm": -30.0}),
+        422,
+        "min_receivers",
+    )
+
+
 @pytest.mark.parametrize("form", ["/training/{}/{}", "/training/jobs/{1}/{0}"])
 def test_pause_and_resume_say_what_they_asked_for(served: Served, dataset_id: str, form: str) -> None:
     job_id = served.create_job(dataset_id)

@@ -112,6 +112,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/training/datasets/preview": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Say what a simulated network can reach
+         * @description Return the physical limit of a synthetic configuration in figures and sentences; nothing is stored.
+         */
+        post: operations["preview_dataset_api_v1_training_datasets_preview_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/training/datasets/{dataset_id}": {
         parameters: {
             query?: never;
@@ -771,6 +791,25 @@ export interface components {
             total: number;
         };
         /**
+         * DatasetPreview
+         * @description What can be reached with these receivers, clocks and signals, before anyone generates or trains.
+         */
+        DatasetPreview: {
+            /** @description ns, median errors of an arrival by cause, and their total */
+            arrival_sigma_ns: {
+                [key: string]: number;
+            };
+            by_receivers: components["schemas"]["ReachableError"][];
+            /** @description over transmissions heard by at least min_receivers */
+            physical_limit: components["schemas"]["PhysicalLimit"];
+            /** @description the same in words, the most important first */
+            sentences: string[];
+            /** @description of all transmissions in the region heard by at least min_receivers, 0 to 1 */
+            share_usable: number;
+            /** @description m, 68 % radius that is asked for */
+            target_m: number;
+        };
+        /**
          * DatasetStatus
          * @description Where a data set is on its way to being usable.
          * @enum {string}
@@ -1045,6 +1084,19 @@ export interface components {
              * @default null
              */
             field: string | null;
+        };
+        /**
+         * ReachableError
+         * @description What transmissions heard by so many receivers allow.
+         */
+        ReachableError: {
+            /** @description m, median over places of the 68 % radius at the bound */
+            error_p68_m: number;
+            num_receivers: number;
+            /** @description of all transmissions in the region, 0 to 1 */
+            share: number;
+            /** @description ns, total arrival error at each receiver that target_m asks for; null below three */
+            timing_needed_ns: number | null;
         };
         /**
          * Readiness
@@ -1754,6 +1806,78 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too large; the message names the limit. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not a kind of body that this route reads. */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A value is wrong; `field` names it. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many at once; `Retry-After` says when to try again. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A dependency does not answer now; try again later. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    preview_dataset_api_v1_training_datasets_preview_post: {
+        parameters: {
+            query?: {
+                /** @description m, 68 % radius asked for */
+                target_m?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SyntheticDatasetConfig"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DatasetPreview"];
                 };
             };
             /** @description Too large; the message names the limit. */

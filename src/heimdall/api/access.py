@@ -32,6 +32,7 @@ NEEDED_ROLE: Final[dict[tuple[str, str], Role]] = {
     ("GET", f"{_TRAINING}/architectures"): _VIEWER,
     ("GET", f"{_TRAINING}/datasets"): _VIEWER,
     ("POST", f"{_TRAINING}/datasets"): _OPERATOR,
+    ("POST", f"{_TRAINING}/datasets/preview"): _VIEWER,
     ("GET", _DATASET): _VIEWER,
     ("DELETE", _DATASET): _OPERATOR,
     ("GET", f"{_TRAINING}/models"): _VIEWER,

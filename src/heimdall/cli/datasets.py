@@ -1,4 +1,4 @@
-"""``heimdall dataset``: see, make, import and delete data sets."""
+"""``heimdall dataset``: see, preview, make, import and delete data sets."""
 
 from __future__ import annotations
 
@@ -20,7 +20,9 @@ from heimdall.cli.transfer import TransferBar
 from heimdall.domain.datasets import ImportDatasetConfig, SyntheticDatasetConfig
 from heimdall.domain.errors import HeimdallError
 
-app = typer.Typer(rich_markup_mode=None, add_completion=False, no_args_is_help=True, help="List, generate, import and delete data sets.")
+app = typer.Typer(
+    rich_markup_mode=None, add_completion=False, no_args_is_help=True, help="List, preview, generate, import and delete data sets."
+)
 
 DatasetReference = Annotated[str, typer.Argument(metavar="DATASET", help="Id, beginning of an id, or name.")]
 NameOption = Annotated[str | None, typer.Option("--name", metavar="NAME", help="Name of the data set.")]
@@ -102,6 +104,36 @@ def generate_dataset(
         "/training/datasets", {"kind": "synthetic", "name": name_option if name is None else name, **keep_given(values)}
     )
     _finish(session, created, detach=detach)
+
+
+@add_command(app, "preview", parameters=make_parameters(SyntheticDatasetConfig, skip=frozenset({"kind", "name", "description"})))
+def preview_dataset(
+    session: Session,
+    target_m: Annotated[float, typer.Option("--target-m", min=0.001, max=1e6, help="68 % radius that you need, m.")] = 30.0,
+    **values: Any,  # noqa: ANN401
+) -> None:
+    """Say what can be reached with these receivers, clocks and signals, before anything is generated or trained."""
+    body = {"kind": "synthetic", "name": "preview", **keep_given(values)}
+    answer = session.client.post(f"/training/datasets/preview?target_m={target_m:g}", body)
+    session.out.result(answer, lambda: _print_preview(session, answer))
+
+
+def _print_preview(session: Session, answer: dict[str, Any]) -> None:
+    out = session.out
+    for sentence in answer["sentences"]:
+        out.line(sentence)
+    rows = [
+        (
+            item["num_receivers"],
+            f"{100 * item['share']:.0f} %",
+            f"{item['error_p68_m']:.0f} m",
+            "-" if item["timing_needed_ns"] is None else f"{item['timing_needed_ns']:.0f} ns",
+        )
+        for item in answer["by_receivers"]
+    ]
+    columns = [Column(name, is_number=True) for name in ("heard by", "of all", "68 % within", f"needed for {answer['target_m']:g} m")]
+    out.line("")
+    out.table(columns, rows, empty="No transmission is heard.")
 
 
 @add_command(app, "import", parameters=make_parameters(ImportDatasetConfig, skip=frozenset({"kind", "name"})))

@@ -160,6 +160,26 @@ class SyntheticDatasetConfig(Entity):
         return value
 
 
+class ReachableError(Entity):
+    """What transmissions heard by so many receivers allow."""
+
+    num_receivers: int
+    share: float = Field(description="of all transmissions in the region, 0 to 1")
+    error_p68_m: float = Field(description="m, median over places of the 68 % radius at the bound")
+    timing_needed_ns: float | None = Field(description="ns, total arrival error at each receiver that target_m asks for; null below three")
+
+
+class DatasetPreview(Entity):
+    """What can be reached with these receivers, clocks and signals, before anyone generates or trains."""
+
+    target_m: float = Field(description="m, 68 % radius that is asked for")
+    physical_limit: PhysicalLimit = Field(description="over transmissions heard by at least min_receivers")
+    share_usable: float = Field(description="of all transmissions in the region heard by at least min_receivers, 0 to 1")
+    by_receivers: tuple[ReachableError, ...]
+    arrival_sigma_ns: dict[str, float] = Field(description="ns, median errors of an arrival by cause, and their total")
+    sentences: tuple[str, ...] = Field(description="the same in words, the most important first")
+
+
 class ImportDatasetConfig(Entity):
     """Options of an importer; the files come as parts of the same request."""
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 import numpy as np
@@ -169,8 +170,7 @@ def radial_quantiles(sigma_m: Float[AnyFloatArray, "n 2"], probability: float = 
     large, small = sigma.max(axis=-1), sigma.min(axis=-1)
     with np.errstate(invalid="ignore"):
         ratio = np.where(np.isfinite(large), np.divide(small, large, where=large > 0, out=np.zeros_like(large)), 0.0)
-    table = [_mixture_quantile(np.array([[1.0, value]]), probability) for value in _RATIO_GRID]
-    return np.asarray(large * np.interp(ratio, _RATIO_GRID, table), np.float64)
+    return np.asarray(large * np.interp(ratio, _RATIO_GRID, _radii_of_ratios(probability)), np.float64)
 
 
 def mixture_quantiles(sigma_m: Float[AnyFloatArray, "n 2"], probabilities: tuple[float, ...]) -> tuple[float, ...]:
@@ -182,6 +182,11 @@ def mixture_quantiles(sigma_m: Float[AnyFloatArray, "n 2"], probabilities: tuple
     sigma = np.asarray(sigma_m, np.float64)
     rows = np.linspace(0, len(sigma) - 1, min(len(sigma), _MAX_MIXTURE)).astype(np.int64)
     return tuple(_mixture_quantile(sigma[rows], probability) for probability in probabilities)
+
+
+@lru_cache(maxsize=16)
+def _radii_of_ratios(probability: float) -> tuple[float, ...]:
+    return tuple(_mixture_quantile(np.array([[1.0, value]]), probability) for value in _RATIO_GRID)
 
 
 def _mixture_quantile(sigma_m: FloatArray, probability: float) -> float:

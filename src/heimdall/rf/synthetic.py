@@ -20,7 +20,7 @@ from jaxtyping import Bool, Float64
 from heimdall.domain.datasets import SyntheticDatasetConfig
 from heimdall.domain.errors import InvalidInputError
 from heimdall.rf.bounds import StrengthErrors, arrival_sigmas, bound_sigmas, prior_information, strength_information, timing_information
-from heimdall.rf.constants import DETECTION_SNR_DB, SPEED_OF_LIGHT_M_S
+from heimdall.rf.constants import CHANNEL_BANDWIDTH_HZ, DETECTION_SNR_DB, SPEED_OF_LIGHT_M_S
 from heimdall.rf.geodesy import put_on_ellipsoid, slant_ranges
 from heimdall.rf.network import Network
 from heimdall.rf.propagation import LogDistancePathLoss, PathLossModel, draw_shadowing_db, noise_floor_dbm
@@ -37,6 +37,8 @@ REFERENCE_SNR_DB: Final = 20.0
 """dB, at which ``delay_noise_sigma_ns`` is given; the delay error grows as 1 / sqrt(SNR) below it (Cramér-Rao bound)."""
 
 _MAX_DRAWS_PER_BLOCK: Final = 400
+_PREVIEW_STREAM: Final = 1
+_PREVIEW_DRAWS: Final = 4
 _GRADIENT_STEP_M: Final = 25.0
 _LEAST_SIGMA_S: Final = 1e-12
 _LEAST_SIGMA_DB: Final = 1e-3
@@ -83,7 +85,8 @@ class SyntheticGenerator:
         self._receiver_m = network.position_m
         self._frame = network.frame
         self._path_loss = path_loss or LogDistancePathLoss(config.frequency_mhz, config.path_loss_exponent)
-        self._noise_dbm = noise_floor_dbm(config.frequency_mhz)
+        bandwidth_hz = SPECTRA[config.waveform].noise_bandwidth_hz if config.waveform else CHANNEL_BANDWIDTH_HZ
+        self._noise_dbm = noise_floor_dbm(config.frequency_mhz, bandwidth_hz=bandwidth_hz)
         self.region_m = region_of(network, config.margin_km)
 
     def blocks(self) -> Iterator[SyntheticBlock]:
@@ -103,7 +106,7 @@ class SyntheticGenerator:
         parts: list[SyntheticBlock] = []
         found = 0
         for _ in range(_MAX_DRAWS_PER_BLOCK):
-            part = self._draw(generator)
+            part = self._draw(generator, self._config.min_receivers)
             parts.append(part)
             found += len(part.heard)
             if found >= BLOCK_EXAMPLES:
@@ -115,7 +118,17 @@ class SyntheticGenerator:
             field="min_receivers",
         )
 
-    def _draw(self, generator: np.random.Generator) -> SyntheticBlock:
+    def preview(self) -> SyntheticBlock:
+        """Return transmissions as they come, those included that too few receivers hear. They depend on the seed and are no examples."""
+        generator = np.random.default_rng(np.random.SeedSequence((self._config.seed, 0, _PREVIEW_STREAM)))
+        return _join([self._draw(generator, 0) for _ in range(_PREVIEW_DRAWS)], _PREVIEW_DRAWS * BLOCK_EXAMPLES)
+
+    def arrival_sigmas_us(self, block: SyntheticBlock) -> dict[str, Float64[FloatArray, "*n"]]:
+        """Return the standard deviations of an arrival's independent errors by cause, us: ``clock``, ``estimate`` and ``excess``."""
+        names = ("clock", "estimate", "excess")
+        return dict(zip(names, self._timing_sigmas_us(block.snr_db, block.heard), strict=False))
+
+    def _draw(self, generator: np.random.Generator, min_receivers: int) -> SyntheticBlock:
         config, num_receivers = self._config, len(self._receiver_m)
         low, high = self.region_m
         east, north = generator.uniform(low, high, (BLOCK_EXAMPLES, 2)).T
@@ -131,7 +144,7 @@ class SyntheticGenerator:
         arrival_us = slant_ranges(transmitter, self._receiver_m[None]) * (1e6 / SPEED_OF_LIGHT_M_S)
         for sigma in sigma_us:
             arrival_us = arrival_us + generator.standard_normal(rssi.shape) * sigma
-        keep = heard.sum(axis=1) >= config.min_receivers
+        keep = heard.sum(axis=1) >= min_receivers
         total_us = np.sqrt(sum(np.square(np.broadcast_to(sigma, rssi.shape)) for sigma in sigma_us))
         return SyntheticBlock(
             transmitter_m=transmitter[keep],

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 from heimdall.domain.audit import AuditAction, AuditSubject
 from heimdall.domain.base import new_id
 from heimdall.domain.canonical import hash_canonical
-from heimdall.domain.datasets import Dataset, DatasetKind, DatasetStatus, ImportDatasetConfig, SyntheticDatasetConfig
+from heimdall.domain.datasets import Dataset, DatasetKind, DatasetPreview, DatasetStatus, ImportDatasetConfig, SyntheticDatasetConfig
 from heimdall.domain.errors import ConflictError, HeimdallError, InvalidInputError, NotFoundError, StorageFullError, UnavailableError
 from heimdall.services.audit import record
 
@@ -72,6 +72,18 @@ class DatasetService:
         """
         dataset = self._make_row(new_id(), config, is_demo=is_demo)
         return self._add(dataset)
+
+    def preview(self, config: SyntheticDatasetConfig, target_m: float) -> DatasetPreview:
+        """Say what could be reached with a simulated network; nothing is stored.
+
+        Raises
+        ------
+        InvalidInputError
+            Where too few transmissions are heard to say anything.
+        """
+        from heimdall.datasets.preview import preview_synthetic
+
+        return preview_synthetic(config, target_m)
 
     def create_import(self, config: ImportDatasetConfig, files: list[tuple[str, Path]]) -> Dataset:
         """Take the files of an import and wake a worker.

@@ -40,6 +40,7 @@ def test_every_route_of_the_contract_is_there(document: dict[str, Any]) -> None:
         (f"{jobs}/{{job_id}}/metrics", "get"), (f"{jobs}/{{job_id}}/metrics.csv", "get"), (f"{jobs}/{{job_id}}/events", "get"),
         (f"{jobs}/{{job_id}}/logs", "get"), ("/api/v1/training/architectures", "get"), ("/api/v1/training/datasets", "get"),
         ("/api/v1/training/datasets", "post"), ("/api/v1/training/datasets/{dataset_id}", "get"),
+            ("/api/v1/training/datasets/preview", "post"),
         ("/api/v1/training/datasets/{dataset_id}", "delete"), ("/api/v1/training/models", "get"),
         ("/api/v1/training/models/{model_id}", "get"), ("/api/v1/training/models/{model_id}", "patch"),
         ("/api/v1/training/models/{model_id}", "delete"), ("/api/v1/training/models/{model_id}/export", "get"),

@@ -86,6 +86,22 @@ def test_generate_sends_only_what_was_given(run_cli: Run) -> None:
     assert json.loads(server.requests[0].content) == {"kind": "synthetic", "name": "net", "num_examples": 500}
 
 
+def test_preview_sends_the_configuration_and_prints_sentences_and_a_table(run_cli: Run) -> None:
+    row = {"num_receivers": 4, "share": 0.25, "error_p68_m": 353.2, "timing_needed_ns": 61.8}
+    answer = {
+        "target_m": 50,
+        "sentences": ["±50 m needs 62 ns."],
+        "by_receivers": [{**row, "num_receivers": 2, "timing_needed_ns": None}, row],
+    }
+    server = FakeServer({"POST /training/datasets/preview": answer})
+    code, out, _ = run_cli("dataset", "preview", "--waveform", "dmr", "--target-m", "50", server=server)
+    assert code == 0
+    assert "±50 m needs 62 ns." in out
+    assert all(words in out for words in ("25 %", "353 m", "62 ns"))
+    assert server.requests[0].url.params["target_m"] == "50"
+    assert json.loads(server.requests[0].content) == {"kind": "synthetic", "name": "preview", "waveform": "dmr"}
+
+
 def test_name_of_a_generated_set_stands_alone_or_behind_its_flag_but_once(run_cli: Run) -> None:
     for words in (["net"], ["--name", "net"]):
         server = FakeServer({"POST /training/datasets": READY})

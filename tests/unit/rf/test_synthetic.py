@@ -128,3 +128,16 @@ def test_the_bound_of_useless_clocks_is_that_of_strengths_and_the_region():
     is_far = slant_ranges(block.transmitter_m, network.position_m[None]).min(axis=1) > 1500
     bound_m = bound_sigmas(expected + prior_information((high - low) / np.sqrt(12)))
     np.testing.assert_allclose(block.bound_sigma_m[is_far], bound_m[is_far], rtol=0.02)
+
+
+def test_strength_over_noise_is_stated_in_the_waveforms_own_channel():
+    narrow, wide = (make(waveform=waveform, min_receivers=1).block(0) for waveform in ("flat-12k5", "flat-200k"))
+    for block, bandwidth_hz in ((narrow, 12_500.0), (wide, 200_000.0)):
+        np.testing.assert_allclose(block.rssi_dbm - block.snr_db, noise_floor_dbm(145.0, bandwidth_hz=bandwidth_hz))
+
+
+def test_a_preview_keeps_what_nobody_hears():
+    block = make(min_receivers=5, margin_km=50).preview()
+    assert (block.heard.sum(axis=1) < 5).any()
+    assert len(block.heard) == 4 * BLOCK_EXAMPLES
+    assert not np.isin(block.transmitter_m[:, 0], make(min_receivers=5, margin_km=50).block(0).transmitter_m[:, 0]).any()

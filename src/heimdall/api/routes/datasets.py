@@ -1,20 +1,20 @@
-"""Data sets: list, generate, import, delete."""
+"""Data sets: list, preview, generate, import, delete."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Query, Request
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
-from heimdall.api.bodies import media_type, read_json
+from heimdall.api.bodies import body_schema, media_type, read_json
 from heimdall.api.deps import DatasetId, check_rate, services
 from heimdall.api.documentation import errors
 from heimdall.api.responses import entity_response, page_body, tagged_response
 from heimdall.api.schemas import DatasetPage
 from heimdall.api.uploads import read_fields, receive_multipart
-from heimdall.domain.datasets import Dataset, ImportDatasetConfig, SyntheticDatasetConfig
+from heimdall.domain.datasets import Dataset, DatasetPreview, ImportDatasetConfig, SyntheticDatasetConfig
 from heimdall.domain.errors import InvalidInputError
 
 router = APIRouter(prefix="/api/v1/training/datasets", tags=["data sets"])
@@ -67,6 +67,22 @@ async def create_dataset(request: Request) -> Response:
     is_import = media_type(request) == "multipart/form-data"
     dataset = await (_import(request) if is_import else _generate(request))
     return entity_response(dataset, 201, {"Location": f"/api/v1/training/datasets/{dataset.id}"})
+
+
+@router.post(
+    "/preview",
+    summary="Say what a simulated network can reach",
+    response_model=DatasetPreview,
+    responses=errors(413, 415, 422, 429),
+    openapi_extra=body_schema(SyntheticDatasetConfig),
+)
+async def preview_dataset(
+    request: Request, target_m: Annotated[float, Query(gt=0, le=1e6, description="m, 68 % radius asked for")] = 30.0
+) -> Response:
+    """Return the physical limit of a synthetic configuration in figures and sentences; nothing is stored."""
+    check_rate(request)
+    config = await read_json(request, SyntheticDatasetConfig)
+    return entity_response(await run_in_threadpool(services(request).datasets.preview, config, target_m))
 
 
 @router.get("/{dataset_id}", summary="Show a data set", response_model=Dataset, responses=errors(404))
