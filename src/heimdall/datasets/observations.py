@@ -11,6 +11,7 @@ import numpy.typing as npt
 from heimdall.datasets.storage import DatasetArrays
 from heimdall.domain.errors import InvalidInputError
 from heimdall.rf.observations import Observations, gather_observations
+from heimdall.rf.radio_map import RadioMap
 from heimdall.rf.solvers import Centroid, LogDistanceMl, NearestNeighbours, Solver
 
 Indices = npt.NDArray[np.int64]
@@ -19,10 +20,16 @@ SOLVERS: Final[dict[str, Callable[[Observations, npt.NDArray[np.float64]], Solve
     "centroid": Centroid.fit,
     "log-distance-ml": LogDistanceMl.fit,
     "knn": NearestNeighbours.fit,
+    "radio-map": RadioMap.fit,
 }
 """The baselines by id, in the order they are shown."""
 
-SOLVER_NAMES: Final = {"centroid": "Training centroid", "log-distance-ml": "Log-distance maximum likelihood", "knn": "kNN-5 on RSSI"}
+SOLVER_NAMES: Final = {
+    "centroid": "Training centroid",
+    "log-distance-ml": "Log-distance maximum likelihood",
+    "knn": "kNN-5 on RSSI",
+    "radio-map": "Radio map, grid posterior",
+}
 
 
 def observe(arrays: DatasetArrays, rows: Indices) -> Observations:
