@@ -286,6 +286,39 @@ def test_metrics_are_the_whole_run_as_a_bare_array(served: Served, dataset_id: s
     problem(served.api.get(path, params={"since_epoch": -1}), 422, "since_epoch")
 
 
+def test_metrics_may_be_asked_for_by_series(served: Served, dataset_id: str) -> None:
+    job_id = served.create_job(dataset_id)
+    claim = served.claim(job_id)
+    for epoch in range(1, 41):
+        served.record(claim, epoch, val_loss=9.0 if epoch == 17 else float("nan") if epoch == 23 else 1 / epoch)
+    path = f"/training/jobs/{job_id}/metrics"
+    always = {"job_id", "epoch", "timestamp", "attempt", "non_finite"}
+    rows = served.api.get(path, params={"series": "val_loss, learning_rate"}).json()
+    assert len(rows) == 40
+    assert set(rows[0]) == always | {"val_loss", "learning_rate"}
+    view = served.api.get(path, params={"series": "val_loss", "max_points": 10}).json()
+    assert len(view) <= 10
+    assert {1, 17, 23, 40} <= {row["epoch"] for row in view}
+    assert {row["non_finite"].get("val_loss") for row in view} == {None, "nan"}
+    for given in ("loss", "val_loss,loss", ","):
+        answer = served.api.get(path, params={"series": given})
+        assert answer.status_code == 422
+        assert answer.json()["field"] == "series"
+        assert "val_loss" in answer.json()["detail"]
+
+
+def test_metrics_that_did_not_change_are_not_sent_again(served: Served, dataset_id: str) -> None:
+    job_id = served.create_job(dataset_id)
+    claim = served.claim(job_id)
+    served.record(claim, 1)
+    path = f"/training/jobs/{job_id}/metrics"
+    known = {"If-None-Match": served.api.get(path).headers["etag"]}
+    assert served.api.get(path, headers=known).status_code == 304
+    assert served.api.get(path, params={"series": "val_loss"}, headers=known).status_code == 200
+    served.record(claim, 2)
+    assert [row["epoch"] for row in served.api.get(path, headers=known).json()] == [1, 2]
+
+
 def test_metrics_leave_as_csv(served: Served, dataset_id: str) -> None:
     job_id = served.create_job(dataset_id)
     claim = served.claim(job_id)

@@ -161,5 +161,5 @@ def test_the_sqlite_file_keeps_its_promises(tmp_path: Path) -> None:
         found = {name: driver.execute(f"PRAGMA {name}").fetchone()[0] for name in ("journal_mode", "synchronous", "foreign_keys")}
         clustered = {row[0] for row in driver.execute("SELECT name FROM sqlite_master WHERE sql LIKE '%WITHOUT ROWID%'")}
     assert found == {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1}
-    assert clustered == {"logs", "metrics"}
+    assert clustered == {"logs", "metrics", "metric_summaries"}
     store.close()

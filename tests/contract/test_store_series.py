@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import random
 import threading
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
+import orjson
 import pytest
+from sqlalchemy import insert
 
 from heimdall.domain.errors import (
     ConflictError,
@@ -13,8 +17,14 @@ from heimdall.domain.errors import (
 )
 from heimdall.domain.events import EventType
 from heimdall.domain.jobs import Job
-from heimdall.domain.metrics import VALUE_FIELDS
+from heimdall.domain.metrics import VALUE_FIELDS, TrainingMetric
 from heimdall.domain.ports import Store
+from heimdall.domain.summaries import Overview
+from heimdall.services.metrics import MetricService
+from heimdall.services.thinning import choose_epochs, choose_width
+from heimdall.storage.engines import open_engine, parse_database_url
+from heimdall.storage.tables import metrics
+from tests.contract.conftest import Backend
 from tests.contract.samples import NOW, a_job, a_metric, add
 
 # Metrics
@@ -32,8 +42,6 @@ def test_metrics_come_back_in_order_and_as_they_were(store: Store) -> None:
         assert [row.epoch for row in tx.metrics.find(job.id, since_epoch=1, until_epoch=2)] == [2]
         assert [row.epoch for row in tx.metrics.find(job.id, since_epoch=2**70)] == []
         assert [row.epoch for row in tx.metrics.list_epochs(job.id, [3, 1, 9])] == [1, 3]
-        assert [row.epoch for row in tx.metrics.iterate(job.id, chunk=2)] == [1, 2, 3]
-        assert [row.epoch for row in tx.metrics.iterate(job.id, chunk=3)] == [1, 2, 3]
         assert tx.metrics.find("nope") == []
 
 
@@ -60,17 +68,103 @@ def test_values_that_are_no_numbers_keep_their_kind(store: Store) -> None:
     assert found.non_finite == {"val_loss": "nan", "grad_norm": "inf", "val_nll": "-inf"}
 
 
-def test_columns_are_equally_long_with_none_for_null(store: Store) -> None:
+def test_plain_rows_are_what_the_entities_say(store: Store) -> None:
     job = add(store, a_job())
+    rows = [a_metric(job.id, epoch, val_loss=epoch / 7, grad_norm=float("nan") if epoch == 2 else 1e-300) for epoch in (3, 1, 2)]
+    moved = a_metric(job.id, 4, timestamp=datetime(2026, 1, 2, 3, tzinfo=timezone(timedelta(hours=2))))
     with store.write() as tx:
-        tx.metrics.put(a_metric(job.id, 1, val_loss=0.5))
-        tx.metrics.put(a_metric(job.id, 2))
+        for row in (*rows, moved):
+            tx.metrics.put(row)
     with store.read() as tx:
-        columns = tx.metrics.columns(job.id)
-        assert tx.metrics.columns(job.id, since_epoch=5) == {name: [] for name in ("epoch", *VALUE_FIELDS)}
-    assert set(columns) == {"epoch", *VALUE_FIELDS}
-    assert columns["epoch"] == [1, 2]
-    assert columns["val_loss"] == [0.5, None]
+        everything = [row for chunk in tx.metrics.iterate_rows(job.id) for row in chunk]
+        for raw, row in zip(everything, tx.metrics.find(job.id), strict=True):
+            written = row.model_dump(mode="json")
+            assert raw[:3] == (row.epoch, written["timestamp"], row.attempt)
+            assert raw[3:-1] == tuple(written[name] for name in VALUE_FIELDS)
+            assert orjson.loads(raw[-1] or "{}") == row.non_finite
+        some = [row for chunk in tx.metrics.iterate_rows(job.id, series=("val_loss",), since_epoch=1, until_epoch=3) for row in chunk]
+        assert [(row[0], row[3], len(row)) for row in some] == [(2, 2 / 7, 5), (3, 3 / 7, 5)]
+        assert tx.metrics.list_rows(job.id, [3, 9, 2], series=("val_loss",)) == some
+        assert tx.metrics.list_rows(job.id, []) == []
+        assert tx.metrics.find_bounds(job.id) == (1, 4)
+        assert tx.metrics.find_bounds(job.id, since_epoch=1, until_epoch=3) == (2, 3)
+        assert tx.metrics.find_bounds(job.id, since_epoch=4) is None
+
+
+def test_an_overview_is_never_out_of_date(store: Store) -> None:
+    """Appended, out of order, written again by a later attempt, cut, copied: a view is the one that the rows alone give."""
+    rng = random.Random(7)
+    job, copied = add(store, a_job()), add(store, a_job())
+    series = ("val_loss", "grad_norm", "val_nll")
+
+    def row(epoch: int, attempt: int) -> TrainingMetric:
+        values = {"val_loss": rng.choice([rng.random(), 0.5, float("nan"), None]), "grad_norm": rng.random()}
+        return a_metric(job.id, epoch, attempt=attempt, **values)
+
+    def check(job_id: str) -> None:
+        with store.read() as tx:
+            bounds = tx.metrics.find_bounds(job_id)
+            assert bounds is not None
+            for since, until in ((bounds[0] - 1, bounds[1]), (rng.randrange(200), rng.randrange(300, bounds[1]))):
+                rows = [
+                    (epoch, *rest)
+                    for chunk in tx.metrics.iterate_rows(job_id, series=series, since_epoch=since, until_epoch=until)
+                    for epoch, _, _, *rest in chunk
+                ]
+                for max_points in (20, 300):
+                    ends = (rows[0][0], rows[-1][0], max_points)
+                    found = tx.metrics.overview(job_id, series=series, since_epoch=since, until_epoch=until, max_width=choose_width(*ends))
+                    assert choose_epochs(found, series, *ends) == choose_epochs(Overview([], [], rows), series, *ends)
+
+    epochs = list(range(1, 1000))
+    epochs[100:110] = reversed(epochs[100:110])
+    del epochs[500:520]
+    with store.write() as tx:
+        for epoch in epochs:
+            tx.metrics.put(row(epoch, 1))
+    check(job.id)
+    for first, last in ((301, 310), (311, 700), (701, 1100)):
+        with store.write() as tx:
+            for epoch in range(first, last + 1):
+                tx.metrics.put(row(epoch, 2))
+            tx.metrics.put(row(17, 1))
+        check(job.id)
+    with store.write() as tx:
+        tx.metrics.copy(job.id, copied.id, until_epoch=777)
+        tx.metrics.delete_after(job.id, 611)
+    check(job.id)
+    check(copied.id)
+    with store.write() as tx:
+        for epoch in range(612, 640):
+            tx.metrics.put(row(epoch, 3))
+    check(job.id)
+
+
+def test_rows_that_came_without_summaries_get_them(backend: Backend) -> None:
+    if backend.kind == "memory":
+        return  # it has none
+    store = backend.open()
+    job = add(store, a_job())
+    num_epochs = 10_100
+    engine = open_engine(parse_database_url(backend.url), 5)
+    with engine.begin() as connection:
+        common = {"job_id": job.id, "timestamp": NOW, "attempt": 1}
+        connection.execute(insert(metrics), [{**common, "epoch": epoch, "val_loss": 1 / epoch} for epoch in range(1, num_epochs + 1)])
+    engine.dispose()
+
+    def view() -> list[Any]:
+        return [row for rows in MetricService(store=store).iterate(job.id, series=("val_loss",), max_points=50) for row in rows]
+
+    def look() -> Overview:
+        with store.read() as tx:
+            return tx.metrics.overview(job.id, series=("val_loss",), since_epoch=0, until_epoch=num_epochs, max_width=512)
+
+    assert len(look().rows) == num_epochs
+    first = view()
+    found = look()
+    assert sorted(found.first_epochs) == [*range(1, 9729, 512), 9729, 9857, 9985, 10_017, 10_049, 10_081, 10_089]
+    assert [row[0] for row in found.rows] == [10_097, 10_098, 10_099, 10_100]
+    assert view() == first
 
 
 def test_metrics_are_copied_up_to_an_epoch_and_cut_after_one(store: Store) -> None:

@@ -274,6 +274,8 @@ export interface paths {
         /**
          * Read a job's metrics
          * @description Return rows by epoch, the whole run by default. A value that is not finite is null and named in ``non_finite``.
+         *
+         *     Send the ``ETag`` back as ``If-None-Match``: 304 while the job did not change.
          */
         get: operations["list_metrics_api_v1_training_jobs__job_id__metrics_get"];
         put?: never;
@@ -2501,6 +2503,8 @@ export interface operations {
                 until_epoch?: number | null;
                 /** @description rows at most: thinned so that every series keeps its minima, maxima, first and last */
                 max_points?: number | null;
+                /** @description only these values, by name, separated by commas: smaller, finer where thinned */
+                series?: string | null;
             };
             header?: never;
             path: {
@@ -2519,6 +2523,13 @@ export interface operations {
                 content: {
                     "application/json": components["schemas"]["TrainingMetric"][];
                 };
+            };
+            /** @description Unchanged. */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             /** @description There is no such thing. */
             404: {

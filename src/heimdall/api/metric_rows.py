@@ -2,31 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from datetime import UTC, datetime
+from collections.abc import Iterable, Sequence
+from itertools import repeat
+from typing import Any, Final
 
 import orjson
 
-from heimdall.domain.base import format_instant
-from heimdall.domain.metrics import TrainingMetric
+from heimdall.domain.metrics import RawRow
 
-_ROWS_PER_PIECE = 5000
-
-
-def write_metrics(rows: Sequence[TrainingMetric]) -> bytes:
-    """Return the rows as a JSON array.
-
-    The same text as pydantic writes, without asking it for each row: a row is already checked.
-    """
-    pieces = []
-    for start in range(0, len(rows), _ROWS_PER_PIECE):
-        piece = orjson.dumps(
-            [{**row.__dict__, "timestamp": _write_instant(row.timestamp)} for row in rows[start : start + _ROWS_PER_PIECE]]
-        )
-        pieces.append(piece[1:-1])
-    return b"[" + b",".join(pieces) + b"]"
+_NONE: Final = orjson.Fragment(b"{}")
 
 
-def _write_instant(value: datetime) -> str:
-    """Return what ``format_instant`` does, four times as fast for an instant that is in UTC already."""
-    return value.isoformat(timespec="microseconds")[:-6] + "Z" if value.tzinfo is UTC else format_instant(value)
+def write_rows(job_id: str, series: Sequence[str], chunks: Iterable[list[RawRow]]) -> bytes:
+    """Return the rows as a JSON array of :class:`~heimdall.domain.metrics.TrainingMetric`, with the given series only."""
+    names = ("epoch", "timestamp", "attempt", *series)
+    return b"[" + b",".join(orjson.dumps(_name(job_id, names, rows))[1:-1] for rows in chunks if rows) + b"]"
+
+
+def _name(job_id: str, names: Sequence[str], rows: list[RawRow]) -> list[dict[str, Any]]:
+    """Return a row's values under their names. The last one, ``non_finite``, is JSON already and rarely there."""
+    named: list[dict[str, Any]] = list(map(dict, map(zip, repeat(names), rows)))
+    for row, values in zip(rows, named, strict=True):
+        values["job_id"] = job_id
+        values["non_finite"] = orjson.Fragment(row[-1]) if row[-1] else _NONE
+    return named

@@ -78,6 +78,7 @@ def make_server(container: Container) -> uvicorn.Server:
     import uvicorn
 
     from heimdall.api.app import create_app
+    from heimdall.api.websocket_protocol import FramedWebSocketProtocol
 
     class Server(uvicorn.Server):
         """Ends on a signal by returning, so that what the process holds is given back and the exit code is 0."""
@@ -98,7 +99,7 @@ def make_server(container: Container) -> uvicorn.Server:
         create_app(container),
         loop="uvloop" if sys.platform != "win32" else "asyncio",
         http="httptools",
-        ws="websockets-sansio",
+        ws=FramedWebSocketProtocol,
         ws_max_size=_MAX_MESSAGE_BYTES,
         ws_ping_interval=_PING_S,
         ws_ping_timeout=_PING_S,

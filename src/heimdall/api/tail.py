@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -23,6 +23,7 @@ _LINGER_S: Final = 2.0
 _BATCH: Final = 1000
 _MAX_TICKS_PER_S: Final = 4
 _MAX_TICKING_JOBS: Final = 1000
+_MAX_OFFERS: Final = 2000
 
 
 @dataclass(frozen=True)
@@ -77,14 +78,15 @@ class EventTail:
         self.position = 0
         self.lag_s = 0.0
 
-    async def join(self, job_id: str | None) -> Subscriber:
+    async def join(self, job_id: str | None, write: Callable[[bytes], bool] | None = None) -> Subscriber:
         """Add a socket: from the moment this returns it is offered every event committed, in order.
 
-        What was committed before must be read from the database, which then has all of it.
+        What was committed before must be read from the database, which then has all of it. ``write`` sends a frame
+        past the socket's task, or says that it cannot.
         """
         self._is_needed.set()
         await self._is_following.wait()
-        subscriber = Subscriber(job_id, max_events=self._max_waiting_events)
+        subscriber = Subscriber(job_id, max_events=self._max_waiting_events, write=write)
         (self._of_all if job_id is None else self._of_job.setdefault(job_id, set())).add(subscriber)
         self.num_clients += 1
         return subscriber
@@ -127,7 +129,7 @@ class EventTail:
             while True:
                 batch = await loop.run_in_executor(executor, self._poll, watcher, self.position, wait_s)
                 self._on_success()
-                self._hand_out(batch)
+                await self._hand_out(batch)
                 wait_s = 0.0 if batch.is_full else _WAIT_S
                 if self.num_clients:
                     alone_since = None
@@ -150,18 +152,23 @@ class EventTail:
         with self._store.read() as tx:
             return _Batch(tuple(tx.events.list_all(since=position, limit=_BATCH)), signal.ticks)
 
-    def _hand_out(self, batch: _Batch) -> None:
+    async def _hand_out(self, batch: _Batch) -> None:
         # Ticks first: an event supersedes older ticks of its job that still wait.
         for tick in batch.ticks:
             self._hand_out_tick(tick)
+        num_offered = 0
         for event in batch.events:
             delivery = Delivery(event)
-            for subscriber in self._followers(event.job_id):
-                subscriber.offer_event(delivery)
+            followers = self._followers(event.job_id)
+            self.num_sent += sum([subscriber.offer_event(delivery) for subscriber in followers])
+            self.position = event.position
+            num_offered += len(followers)
+            if num_offered >= _MAX_OFFERS:
+                # Many sockets: what was written leaves now, and other work of the loop has its turn.
+                await asyncio.sleep(0)
+                num_offered = 0
         if batch.events:
-            newest = batch.events[-1]
-            self.position = newest.position
-            self.lag_s = max(0.0, (self._clock.now() - newest.created_at).total_seconds())
+            self.lag_s = max(0.0, (self._clock.now() - batch.events[-1].created_at).total_seconds())
 
     def _hand_out_tick(self, tick: Tick) -> None:
         followers = self._followers(tick.job_id)
@@ -171,7 +178,7 @@ class EventTail:
         for subscriber in followers:
             subscriber.offer_tick(tick, text)
 
-    def _followers(self, job_id: str) -> Iterable[Subscriber]:
+    def _followers(self, job_id: str) -> Collection[Subscriber]:
         own = self._of_job.get(job_id)
         return (*own, *self._of_all) if own else self._of_all
 

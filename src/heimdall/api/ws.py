@@ -18,6 +18,7 @@ from starlette.routing import WebSocketRoute
 
 from heimdall.api.frames import write_frame
 from heimdall.api.subscribers import CLOSE_GONE, CLOSE_SLOW, Delivery, Subscriber
+from heimdall.api.websocket_protocol import find_frame_writer
 from heimdall.domain.errors import HeimdallError, NotFoundError
 from heimdall.domain.events import EventType, StoredEvent
 
@@ -59,7 +60,7 @@ class EventSocket:
         job_id = scope["path_params"].get("job_id")
         try:
             async with asyncio.timeout(_JOIN_PATIENCE_S):
-                subscriber = await self._tail.join(job_id)
+                subscriber = await self._tail.join(job_id, find_frame_writer(scope))
         except TimeoutError:
             await _close(send, CLOSE_TRY_LATER, "the event log cannot be read now; try again later")
             return
@@ -175,7 +176,7 @@ class _Connection:
             return tx.events.list_of_job(self._subscriber.job_id, since=since, limit=_PAGE)
 
     async def _send_event(self, number: int, delivery: Delivery) -> None:
-        await self._send_text(self._subscriber.text_of(delivery))
+        await self._send_text(self._subscriber.frame_of(delivery).text)
         self._subscriber.cursor = number
         if delivery.event.type is EventType.DELETED and self._subscriber.job_id is not None:
             raise NotFoundError("The job was deleted.")

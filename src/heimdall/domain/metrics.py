@@ -27,6 +27,11 @@ VALUE_FIELDS: Final = (
 """The numeric series of a metric row, in the order of storage, CSV and charts."""
 
 
+RawRow = tuple[Any, ...]
+"""A row without an object around it: epoch, instant as ISO 8601 text with ``Z``, attempt, the values of the series that
+were asked for in their order, then ``non_finite`` as JSON text or None."""
+
+
 def name_non_finite(value: float) -> str | None:
     """Return ``nan``, ``inf`` or ``-inf`` for a value that is not a finite number, else None."""
     if math.isnan(value):

@@ -18,8 +18,9 @@ from heimdall.domain.audit import AuditEntry
 from heimdall.domain.datasets import Dataset
 from heimdall.domain.events import EventType, StoredEvent, Tick
 from heimdall.domain.jobs import Claim, DeviceInfo, Job, JobStatus, PendingAction
-from heimdall.domain.metrics import TrainingMetric
+from heimdall.domain.metrics import VALUE_FIELDS, RawRow, TrainingMetric
 from heimdall.domain.models import Examination, TrainedModel, TrainedModelDetail
+from heimdall.domain.summaries import Overview
 
 
 class Clock(Protocol):
@@ -93,6 +94,9 @@ class JobRepository(Protocol):
     def get(self, job_id: str, *, lock: bool = False) -> Job:
         """Return the job; ``lock`` holds its row until the transaction ends. NotFoundError."""
 
+    def read_version(self, job_id: str) -> int:
+        """Return the job's version alone: cheap. NotFoundError."""
+
     def find_idempotent(self, key: str) -> tuple[Job, str | None] | None:
         """Return the job created under ``key`` and its fingerprint."""
 
@@ -157,11 +161,25 @@ class MetricRepository(Protocol):
     def list_epochs(self, job_id: str, epochs: Sequence[int]) -> list[TrainingMetric]:
         """Return the named epochs in order."""
 
-    def columns(self, job_id: str, *, since_epoch: int = 0, until_epoch: int | None = None) -> dict[str, list[Any]]:
-        """Return ``epoch`` and every value field as equally long columns, None for null; made for thinning."""
+    def iterate_rows(
+        self, job_id: str, *, series: Sequence[str] = VALUE_FIELDS, since_epoch: int = 0, until_epoch: int | None = None
+    ) -> Iterator[list[RawRow]]:
+        """Yield the range in order as plain rows, a few thousand at a time; within the transaction."""
 
-    def iterate(self, job_id: str, *, chunk: int = 2000) -> Iterator[TrainingMetric]:
-        """Yield every row in order without holding all of them."""
+    def list_rows(self, job_id: str, epochs: Sequence[int], *, series: Sequence[str] = VALUE_FIELDS) -> list[RawRow]:
+        """Return the named epochs in order as plain rows."""
+
+    def find_bounds(self, job_id: str, *, since_epoch: int = 0, until_epoch: int | None = None) -> tuple[int, int] | None:
+        """Return the first and the last epoch of the range, None where it has no row."""
+
+    def overview(self, job_id: str, *, series: Sequence[str], since_epoch: int, until_epoch: int, max_width: int) -> Overview:
+        """Return the range as summaries no wider than ``max_width`` epochs, and as rows where no summary is there.
+
+        Never out of date: what is summarized is what the rows of this transaction say.
+        """
+
+    def summarize(self, job_id: str, *, since_epoch: int, until_epoch: int) -> None:
+        """Write the summaries of a range whose rows came without them. Needs a write transaction that holds the job's row."""
 
     def copy(self, source_job_id: str, target_job_id: str, *, until_epoch: int) -> int:
         """Copy rows to another job (continue); returns how many."""

@@ -2,104 +2,150 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+import orjson
+
+from heimdall.domain.metrics import VALUE_FIELDS
+from heimdall.domain.summaries import SLOT_EPOCHS, SLOT_VALUES, Overview
+
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
     import numpy as np
     from numpy.typing import NDArray
 
     Floats = NDArray[np.float64]
-    Indices = NDArray[np.int64]
+    Indices = NDArray[np.int32]
 
-_MIN_BUCKETS: Final = 2
-_MAX_GAP_SHARE: Final = 4
-"""Edges of gaps take at most a quarter of the points."""
+_NEVER: Final = 2**31 - 1
+"""Stands in for 'no epoch' where the smallest is looked for."""
 
 
-def choose_rows(series: list[Floats], max_points: int) -> Indices:
-    """Return the rows to keep, in order.
+@dataclass(frozen=True)
+class _Pieces:
+    """Neighbouring stretches of a run in order; arrays are [piece, series, ...]."""
 
-    The rows are cut into equal buckets; of each series and bucket the row of the minimum and that of the maximum are
-    kept, so that every series keeps its extremes at the chart's resolution. Added are the first and last row and those
-    at the edges of gaps (NaN), which a chart draws as marks. The number of buckets is the largest, found by doubling
-    or halving, with which the union over all series fits.
+    starts: Indices
+    """First epochs [piece]."""
+    extremes: Floats
+    """Minimum and the negated maximum, so that both are minima; ``inf`` where there is no value."""
+    extreme_epochs: Indices
+    """Where they are; ``_NEVER`` where there is no value."""
+    marks: Indices
+    """First epoch named in ``non_finite`` and the negated last, first epoch without a value and the negated last; ``_NEVER``."""
+
+
+def choose_epochs(overview: Overview, series: Sequence[str], first: int, last: int, max_points: int) -> list[int]:
+    """Return the epochs to keep, in order.
+
+    The range is cut into buckets of equal width, aligned to multiples of it. Of each series and bucket are kept the
+    epoch of the minimum, that of the maximum, and, as marks, the first and last epoch of those without a finite value
+    and of those whose value is named ``nan`` or ``inf``. The width is the smallest power of two with which the union
+    over all series fits.
 
     Parameters
     ----------
+    overview
+        The range, at ``choose_width``'s resolution or finer.
     series
-        Equally long float64 columns, shape [rows]; NaN where there is no finite value.
+        The series that count.
+    first, last
+        First and last epoch of the range, both always kept.
     max_points
-        Rows wanted at most. Only the global extremes of every series, the first and the last row may exceed it:
-        at most ``2 * len(series) + 2`` rows.
-
-    Returns
-    -------
-    Indices
-        Row numbers, ascending, unique, shape [kept].
+        Epochs wanted at most. Only the global extremes of every series and the two ends may exceed it:
+        at most ``2 * len(series) + 2``.
     """
+    pieces = _to_pieces(overview, series)
+    width = choose_width(first, last, max_points)
+    while True:
+        pieces = _merge(pieces, width)
+        kept = _collect((pieces.extreme_epochs, pieces.marks), first, last)
+        if len(kept) <= max_points:
+            return kept
+        if width > last:
+            return _collect((pieces.extreme_epochs,), first, last)
+        width *= 2
+
+
+def choose_width(first: int, last: int, max_points: int) -> int:
+    """Return the finest width that could do: no bucket of a series that moves has fewer than two extremes."""
+    width = 1
+    while (last - 1) // width - (first - 1) // width + 1 > max_points // 2:
+        width *= 2
+    return width
+
+
+def _collect(groups: Iterable[Indices], first: int, last: int) -> list[int]:
     import numpy as np
 
-    num_rows = len(series[0])
-    if num_rows <= max_points:
-        return np.arange(num_rows)
-    finite = [np.flatnonzero(np.isfinite(values)) for values in series]
-    columns = [(rows, np.ascontiguousarray(values[rows])) for rows, values in zip(finite, series, strict=True) if len(rows)]
-    always = [np.array([0, num_rows - 1]), *(_extremes(rows, values) for rows, values in columns)]
-    always.append(_gap_edges(finite, num_rows, max(2, max_points // _MAX_GAP_SHARE)))
-
-    def choose(num_buckets: int) -> Indices | None:
-        kept = np.unique(np.concatenate([*always, *(_bucket_extremes(rows, values, num_rows, num_buckets) for rows, values in columns)]))
-        return kept if len(kept) <= max_points else None
-
-    num_buckets = max(_MIN_BUCKETS, max_points // len(series))
-    best = choose(num_buckets)
-    if best is not None:
-        while num_buckets < max_points // 2 and (finer := choose(num_buckets := 2 * num_buckets)) is not None:
-            best = finer
-        return best
-    while num_buckets > _MIN_BUCKETS:
-        num_buckets = max(_MIN_BUCKETS, num_buckets // 2)
-        if (best := choose(num_buckets)) is not None:
-            return best
-    must = np.unique(np.concatenate(always[:-1]))
-    with_gaps = np.unique(np.concatenate(always))
-    return with_gaps if len(with_gaps) <= max_points else must
+    found = np.abs(np.concatenate([group[group < _NEVER] for group in groups]))
+    kept: list[int] = np.unique(np.append(found, [first, last])).tolist()
+    return kept
 
 
-def _extremes(rows: Indices, values: Floats) -> Indices:
+def _to_pieces(overview: Overview, series: Sequence[str]) -> _Pieces:
     import numpy as np
 
-    extremes: Indices = rows[np.array([values.argmin(), values.argmax()])]
-    return extremes
+    parts = (_read_summaries(overview, series), _read_rows(overview, series))
+    starts = np.concatenate([part.starts for part in parts])
+    order = np.argsort(starts, kind="stable")
+    extreme_epochs = np.concatenate([part.extreme_epochs for part in parts])[order]
+    marks = np.concatenate([part.marks for part in parts])[order]
+    # A series that was never measured has no gap.
+    is_absent = (extreme_epochs == _NEVER).all(axis=(0, 2))
+    marks[:, is_absent, 2:] = _NEVER
+    if (marks == _NEVER).all():
+        marks = marks[:, :, :0]
+    return _Pieces(starts[order], np.concatenate([part.extremes for part in parts])[order], extreme_epochs, marks)
 
 
-def _bucket_extremes(rows: Indices, values: Floats, num_rows: int, num_buckets: int) -> Indices:
-    """Return the rows of each bucket's minimum and maximum; buckets are of equal width in rows, the same for every series."""
-    import numpy as np
-    from tsdownsample import MinMaxDownsampler
-
-    if len(values) <= 2 * num_buckets:
-        return rows
-    sampler = MinMaxDownsampler()  # type: ignore[no-untyped-call]
-    # With an x the buckets are of equal width in rows although rows without a value are missing.
-    columns = (values,) if len(values) == num_rows else (rows.astype(np.float64), values)
-    chosen = sampler.downsample(*columns, n_out=2 * num_buckets)
-    return np.asarray(rows[chosen.astype(np.int64)])
-
-
-def _gap_edges(finite: list[Indices], num_rows: int, max_edges: int) -> Indices:
-    """Return the first and last row of every gap, evenly thinned where there are too many. A series without any value has no gap."""
+def _read_summaries(overview: Overview, series: Sequence[str]) -> _Pieces:
     import numpy as np
 
-    is_gap = np.zeros(num_rows, dtype=bool)
-    for rows in finite:
-        if 0 < len(rows) < num_rows:
-            missing = np.ones(num_rows, dtype=bool)
-            missing[rows] = False
-            is_gap |= missing
-    padded = np.concatenate([[False], is_gap, [False]])
-    change = np.flatnonzero(padded[1:] != padded[:-1])
-    edges = np.unique(np.concatenate([change[0::2], change[1::2] - 1])).astype(np.int64)
-    if len(edges) > max_edges:
-        edges = edges[np.unique(np.linspace(0, len(edges) - 1, max_edges).astype(np.int64))]
-    return edges
+    layout = np.dtype([("epochs", "<i4", SLOT_EPOCHS), ("values", "<f8", SLOT_VALUES)])
+    columns = [VALUE_FIELDS.index(name) for name in series]
+    slots = np.frombuffer(b"".join(overview.bodies), dtype=layout).reshape(-1, len(VALUE_FIELDS))[:, columns]
+    epochs = np.where(slots["epochs"] == 0, _NEVER, slots["epochs"] * np.array([1, 1, 1, -1, 1, -1], dtype=np.int32))
+    extremes = slots["values"] * np.array([1.0, -1.0])
+    return _Pieces(np.array(overview.first_epochs, dtype=np.int32), extremes, epochs[:, :, :2], epochs[:, :, 2:])
+
+
+def _read_rows(overview: Overview, series: Sequence[str]) -> _Pieces:
+    """Return each row as a piece of one epoch."""
+    import numpy as np
+
+    starts = np.array([row[0] for row in overview.rows], dtype=np.int32)
+    values = np.array([row[1:-1] for row in overview.rows], dtype=np.float64).reshape(-1, len(series))
+    is_gap = np.isnan(values)
+    is_named = np.zeros(values.shape, dtype=bool)
+    for number, row in enumerate(overview.rows):
+        if row[-1]:
+            kinds = orjson.loads(row[-1])
+            is_named[number] = [name in kinds for name in series]
+    at = np.broadcast_to(starts[:, None], values.shape)
+    extremes = np.stack([np.where(is_gap, np.inf, values), np.where(is_gap, np.inf, -values)], axis=2)
+    epochs = np.where(is_gap, _NEVER, at)
+    named, gaps = (np.stack([np.where(where, at, _NEVER), np.where(where, -at, _NEVER)], axis=2) for where in (is_named, is_gap))
+    return _Pieces(starts, extremes, np.stack([epochs, epochs], axis=2), np.concatenate([named, gaps], axis=2))
+
+
+def _merge(pieces: _Pieces, width: int) -> _Pieces:
+    """Return one piece for each bucket of ``width`` epochs that has any."""
+    import numpy as np
+
+    buckets = (pieces.starts - 1) // width
+    edges = np.flatnonzero(np.concatenate([[True], buckets[1:] != buckets[:-1]]))
+    if len(edges) == len(buckets):
+        return pieces
+    extremes = np.minimum.reduceat(pieces.extremes, edges, axis=0)
+    is_extreme = pieces.extremes == np.repeat(extremes, np.diff(np.append(edges, len(buckets))), axis=0)
+    # Of equal extremes the first epoch stands for all, whatever the pieces were.
+    candidates = np.where(is_extreme, pieces.extreme_epochs, _NEVER)
+    return _Pieces(
+        pieces.starts[edges],
+        extremes,
+        np.minimum.reduceat(candidates, edges, axis=0),
+        np.minimum.reduceat(pieces.marks, edges, axis=0) if pieces.marks.size else pieces.marks[edges],
+    )

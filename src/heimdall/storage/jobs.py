@@ -46,6 +46,7 @@ _HEARTBEAT: Final = (
 )
 _CONTROL: Final = select(jobs.c.pending_action).where(_CLAIMED)
 _HELD_CONTROL: Final = _CONTROL.with_for_update()
+_VERSION: Final = DriverStatement("SELECT version FROM jobs WHERE id = :job")
 _PROGRESS: Final = DriverStatement(
     "UPDATE jobs SET current_epoch = :current_epoch, progress_percent = :progress_percent, estimated_completion = :estimated_completion,"
     " best_epoch = :best_epoch, best_val_loss = :best_val_loss, best_val_error_median_m = :best_val_error_median_m,"
@@ -80,6 +81,14 @@ class SqlJobs:
         if row is None:
             raise no_such_job(job_id)
         return job_from_row(row)
+
+    def read_version(self, job_id: str) -> int:
+        """Return the job's version alone: cheap. NotFoundError."""
+        row = _VERSION.fetch(self._connection, self._dialect, {"job": job_id})
+        if row is None:
+            raise no_such_job(job_id)
+        version: int = row[0]
+        return version
 
     def find_idempotent(self, key: str) -> tuple[Job, str | None] | None:
         """Return the job created under ``key`` and its fingerprint."""

@@ -35,6 +35,10 @@ class MemoryJobs:
         """Return the job. NotFoundError."""
         return self._row(job_id).job
 
+    def read_version(self, job_id: str) -> int:
+        """Return the job's version alone. NotFoundError."""
+        return self.get(job_id).version
+
     def find_idempotent(self, key: str) -> tuple[Job, str | None] | None:
         """Return the job created under ``key`` and its fingerprint."""
         return next(((row.job, row.fingerprint) for row in self._state.jobs.values() if row.idempotency_key == key), None)

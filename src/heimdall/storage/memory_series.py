@@ -9,9 +9,11 @@ from typing import Any
 import orjson
 
 from heimdall.domain.audit import AuditEntry
+from heimdall.domain.base import format_instant
 from heimdall.domain.events import EventType, StoredEvent
-from heimdall.domain.metrics import VALUE_FIELDS, TrainingMetric
+from heimdall.domain.metrics import VALUE_FIELDS, RawRow, TrainingMetric
 from heimdall.domain.ports import AuditQuery, LogLine
+from heimdall.domain.summaries import Overview
 from heimdall.storage.column_types import clean_text, encode_json
 from heimdall.storage.events import MAX_INTEGER, event_taken
 from heimdall.storage.logs import MAX_LINE
@@ -43,14 +45,28 @@ class MemoryMetrics:
         rows = self._state.metrics.get(job_id, {})
         return [rows[epoch] for epoch in sorted(set(epochs)) if epoch in rows]
 
-    def columns(self, job_id: str, *, since_epoch: int = 0, until_epoch: int | None = None) -> dict[str, list[Any]]:
-        """Return ``epoch`` and every value field as equally long columns, None for null."""
-        rows = self.find(job_id, since_epoch=since_epoch, until_epoch=until_epoch)
-        return {name: [getattr(row, name) for row in rows] for name in ("epoch", *VALUE_FIELDS)}
+    def iterate_rows(
+        self, job_id: str, *, series: Sequence[str] = VALUE_FIELDS, since_epoch: int = 0, until_epoch: int | None = None
+    ) -> Iterator[list[RawRow]]:
+        """Yield the range in order as plain rows."""
+        yield [_raw(row, series) for row in self.find(job_id, since_epoch=since_epoch, until_epoch=until_epoch)]
 
-    def iterate(self, job_id: str, *, chunk: int = 2000) -> Iterator[TrainingMetric]:
-        """Yield every row in order."""
-        yield from self.find(job_id)
+    def list_rows(self, job_id: str, epochs: Sequence[int], *, series: Sequence[str] = VALUE_FIELDS) -> list[RawRow]:
+        """Return the named epochs in order as plain rows."""
+        return [_raw(row, series) for row in self.list_epochs(job_id, epochs)]
+
+    def find_bounds(self, job_id: str, *, since_epoch: int = 0, until_epoch: int | None = None) -> tuple[int, int] | None:
+        """Return the first and the last epoch of the range, None where it has no row."""
+        rows = self.find(job_id, since_epoch=since_epoch, until_epoch=until_epoch)
+        return (rows[0].epoch, rows[-1].epoch) if rows else None
+
+    def overview(self, job_id: str, *, series: Sequence[str], since_epoch: int, until_epoch: int, max_width: int) -> Overview:
+        """Return the range as rows: nothing here is slow enough to be summarized."""
+        rows = self.find(job_id, since_epoch=since_epoch, until_epoch=until_epoch)
+        return Overview([], [], [(epoch, *rest) for epoch, _, _, *rest in (_raw(row, series) for row in rows)])
+
+    def summarize(self, job_id: str, *, since_epoch: int, until_epoch: int) -> None:
+        """Do nothing: there are no summaries to be missing."""
 
     def copy(self, source_job_id: str, target_job_id: str, *, until_epoch: int) -> int:
         """Copy rows to another job (continue); returns how many."""
@@ -66,6 +82,11 @@ class MemoryMetrics:
         kept = {number: row for number, row in rows.items() if number <= epoch}
         self._state.metrics[job_id] = kept
         return len(rows) - len(kept)
+
+
+def _raw(row: TrainingMetric, series: Sequence[str]) -> RawRow:
+    kinds = encode_json(row.non_finite) if row.non_finite else None
+    return (row.epoch, format_instant(row.timestamp), row.attempt, *(getattr(row, name) for name in series), kinds)
 
 
 class MemoryEvents:

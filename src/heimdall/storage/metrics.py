@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime
+from functools import cache
 from typing import Any, Final
 
 import orjson
 from sqlalchemy import Connection, Select, Text, delete, insert, literal, select, type_coerce
 
-from heimdall.domain.metrics import VALUE_FIELDS, TrainingMetric
+from heimdall.domain.metrics import VALUE_FIELDS, RawRow, TrainingMetric
+from heimdall.domain.summaries import Overview
 from heimdall.storage.column_types import encode_json
 from heimdall.storage.dialects import Dialect
 from heimdall.storage.driver import DriverStatement, instant_value
 from heimdall.storage.events import MAX_INTEGER, bounded
+from heimdall.storage.metric_summaries import SqlMetricSummaries
 from heimdall.storage.tables import metrics
 
 _NAMES: Final = [column.name for column in metrics.c]
@@ -24,10 +27,11 @@ _PUT: Final = DriverStatement(
 )
 _FIELDS: Final = tuple(TrainingMetric.model_fields)
 _FIELD_SET: Final = set(_FIELDS)
-_RANGE: Final = "FROM metrics WHERE job_id = :job AND epoch > :since AND epoch <= :until ORDER BY epoch"
-_FIND: Final = DriverStatement(f"SELECT {', '.join(_FIELDS)} {_RANGE}")
-_FIND_SOME: Final = DriverStatement(f"SELECT {', '.join(_FIELDS)} {_RANGE} LIMIT :most")
-_FIND_COLUMNS: Final = DriverStatement(f"SELECT epoch, {', '.join(VALUE_FIELDS)} {_RANGE}")
+_RANGE: Final = "job_id = :job AND epoch > :since AND epoch <= :until"
+_FIND: Final = DriverStatement(f"SELECT {', '.join(_FIELDS)} FROM metrics WHERE {_RANGE} ORDER BY epoch")
+_FIRST: Final = DriverStatement(f"SELECT epoch FROM metrics WHERE {_RANGE} ORDER BY epoch LIMIT 1")
+_LAST: Final = DriverStatement(f"SELECT epoch FROM metrics WHERE {_RANGE} ORDER BY epoch DESC LIMIT 1")
+_ROWS_PER_CHUNK: Final = 2000
 # Plain text, as the driver gives it.
 _ENTITY: Final = select(*(type_coerce(metrics.c[name], Text) if name == "non_finite" else metrics.c[name] for name in _FIELDS))
 
@@ -38,6 +42,7 @@ class SqlMetrics:
     def __init__(self, connection: Connection, dialect: Dialect) -> None:
         self._connection = connection
         self._dialect = dialect
+        self._summaries = SqlMetricSummaries(connection, dialect)
 
     def put(self, metric: TrainingMetric) -> None:
         """Insert, or replace the row of the same job and epoch: the later attempt wins."""
@@ -45,6 +50,7 @@ class SqlMetrics:
         row["timestamp"] = instant_value(self._dialect, metric.timestamp)
         row["non_finite"] = encode_json(metric.non_finite) if metric.non_finite else None
         _PUT.run(self._connection, self._dialect, row)
+        self._summaries.note(metric.job_id, metric.epoch)
 
     def find(self, job_id: str, *, since_epoch: int = 0, until_epoch: int | None = None) -> list[TrainingMetric]:
         """Return rows with ``since_epoch < epoch <= until_epoch`` in order."""
@@ -57,24 +63,32 @@ class SqlMetrics:
         ).order_by(metrics.c.epoch)
         return [_metric(row) for row in self._connection.execute(statement)]
 
-    def columns(self, job_id: str, *, since_epoch: int = 0, until_epoch: int | None = None) -> dict[str, list[Any]]:
-        """Return ``epoch`` and every value field as equally long columns, None for null; made for thinning."""
-        names = ("epoch", *VALUE_FIELDS)
-        rows = _FIND_COLUMNS.fetch_all(self._connection, self._dialect, _range(job_id, since_epoch, until_epoch))
-        if not rows:
-            return {name: [] for name in names}
-        return {name: list(column) for name, column in zip(names, zip(*rows, strict=True), strict=True)}
+    def iterate_rows(
+        self, job_id: str, *, series: Sequence[str] = VALUE_FIELDS, since_epoch: int = 0, until_epoch: int | None = None
+    ) -> Iterator[list[RawRow]]:
+        """Yield the range in order as plain rows, a few thousand at a time."""
+        statement, values = _raw(tuple(series), _RANGE), _range(job_id, since_epoch, until_epoch)
+        yield from statement.fetch_chunks(self._connection, self._dialect, values, size=_ROWS_PER_CHUNK)
 
-    def iterate(self, job_id: str, *, chunk: int = 2000) -> Iterator[TrainingMetric]:
-        """Yield every row in order without holding all of them."""
-        since = 0
-        while True:
-            rows = _FIND_SOME.fetch_all(self._connection, self._dialect, _range(job_id, since, None) | {"most": chunk})
-            for row in rows:
-                yield _metric(row)
-            if len(rows) < chunk:
-                return
-            since = rows[-1][1]
+    def list_rows(self, job_id: str, epochs: Sequence[int], *, series: Sequence[str] = VALUE_FIELDS) -> list[RawRow]:
+        """Return the named epochs in order as plain rows."""
+        wanted = list(epochs) if not self._dialect.is_sqlite else orjson.dumps(list(epochs)).decode()
+        return _raw(tuple(series), *_AMONG).fetch_all(self._connection, self._dialect, {"job": job_id, "epochs": wanted})
+
+    def find_bounds(self, job_id: str, *, since_epoch: int = 0, until_epoch: int | None = None) -> tuple[int, int] | None:
+        """Return the first and the last epoch of the range, None where it has no row."""
+        values = _range(job_id, since_epoch, until_epoch)
+        first = _FIRST.fetch(self._connection, self._dialect, values)
+        last = _LAST.fetch(self._connection, self._dialect, values)
+        return None if first is None or last is None else (first[0], last[0])
+
+    def overview(self, job_id: str, *, series: Sequence[str], since_epoch: int, until_epoch: int, max_width: int) -> Overview:
+        """Return the range as summaries no wider than ``max_width`` epochs, and as rows where no summary is there."""
+        return self._summaries.read(job_id, tuple(series), since_epoch, until_epoch, max_width)
+
+    def summarize(self, job_id: str, *, since_epoch: int, until_epoch: int) -> None:
+        """Write the summaries of a range whose rows came without them."""
+        self._summaries.rebuild(job_id, since_epoch, until_epoch)
 
     def copy(self, source_job_id: str, target_job_id: str, *, until_epoch: int) -> int:
         """Copy rows to another job (continue); returns how many."""
@@ -82,11 +96,32 @@ class SqlMetrics:
             metrics.c.job_id == source_job_id, metrics.c.epoch <= bounded(until_epoch, MAX_INTEGER)
         )
         statement = insert(metrics).from_select(_NAMES, source).execution_options(preserve_rowcount=True)
-        return self._connection.execute(statement).rowcount
+        num_rows = self._connection.execute(statement).rowcount
+        self._summaries.copy(source_job_id, target_job_id, until_epoch=bounded(until_epoch, MAX_INTEGER))
+        return num_rows
 
     def delete_after(self, job_id: str, epoch: int) -> int:
         """Remove rows beyond ``epoch`` (never needed by resume, which overwrites; for repair)."""
+        self._summaries.delete_after(job_id, epoch)
         return self._connection.execute(delete(metrics).where(metrics.c.job_id == job_id, metrics.c.epoch > epoch)).rowcount
+
+
+_AMONG: Final = (
+    "job_id = :job AND epoch IN (SELECT value FROM json_each(:epochs))",
+    "job_id = :job AND epoch = ANY(:epochs)",
+)
+
+
+@cache
+def _raw(series: tuple[str, ...], condition: str, postgresql_condition: str | None = None) -> DriverStatement:
+    """Return the query for rows as :data:`RawRow` has them; an instant is written as ``format_instant`` writes it."""
+    columns = ", ".join(("attempt", *series, "non_finite"))
+    # Colons in quotes: outside of them they would begin a parameter.
+    instant = """to_char(timestamp, 'YYYY-MM-DD"T"HH24":"MI":"SS.US"Z"')"""
+    return DriverStatement(
+        f"SELECT epoch, substr(timestamp, 1, 26) || 'Z', {columns} FROM metrics WHERE {condition} ORDER BY epoch",
+        postgresql=f"SELECT epoch, {instant}, {columns} FROM metrics WHERE {postgresql_condition or condition} ORDER BY epoch",
+    )
 
 
 def _range(job_id: str, since_epoch: int, until_epoch: int | None) -> dict[str, Any]:

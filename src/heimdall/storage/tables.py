@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from sqlalchemy import BigInteger, Boolean, Column, Float, ForeignKey, Index, Integer, MetaData, Table, Text, UniqueConstraint
+from sqlalchemy import BigInteger, Boolean, Column, Float, ForeignKey, Index, Integer, LargeBinary, MetaData, Table, Text, UniqueConstraint
 
 from heimdall.domain.metrics import VALUE_FIELDS
 from heimdall.storage.column_types import CleanText, InstantColumn, JsonText
@@ -83,6 +83,16 @@ metrics: Final = Table(
     *(Column(name, Float) for name in VALUE_FIELDS),
     Column("non_finite", JsonText),
     # Clustered: one run's epochs lie side by side on disk.
+    sqlite_with_rowid=False,
+)
+
+metric_summaries: Final = Table(
+    "metric_summaries",
+    metadata,
+    Column("job_id", CleanText, ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True),
+    Column("level", Integer, primary_key=True, autoincrement=False),
+    Column("bucket", Integer, primary_key=True, autoincrement=False),
+    Column("body", LargeBinary, nullable=False),
     sqlite_with_rowid=False,
 )
 

@@ -3,32 +3,38 @@
 from __future__ import annotations
 
 import math
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import UTC, datetime
 
 import orjson
-import pytest
 
-from heimdall.api.metric_rows import write_metrics
-from heimdall.domain.metrics import TrainingMetric
-
-
-@pytest.mark.parametrize(
-    "instant",
-    [
-        datetime(2026, 3, 1, tzinfo=UTC),
-        datetime(2026, 3, 1, 1, 2, 3, 456, tzinfo=UTC),
-        datetime(2026, 3, 1, 1, 2, 3, 456, tzinfo=timezone(timedelta(hours=2))),
-    ],
-)
-def test_the_text_is_the_same(instant: datetime) -> None:
-    row = TrainingMetric(job_id="j", epoch=1, timestamp=instant, attempt=1, val_loss=math.nan, train_loss=0.1, grad_norm=1e-300)
-    expected = [row.model_dump(mode="json")] * 3
-    assert orjson.loads(write_metrics([row] * 3)) == expected
-    moved = TrainingMetric.model_construct(**{**row.__dict__, "timestamp": instant})
-    assert orjson.loads(write_metrics([moved])) == expected[:1]
+from heimdall.api.metric_rows import write_rows
+from heimdall.domain.base import format_instant
+from heimdall.domain.metrics import VALUE_FIELDS, RawRow, TrainingMetric
 
 
-def test_no_rows_and_very_many_are_arrays() -> None:
-    assert write_metrics([]) == b"[]"
-    row = TrainingMetric(job_id="j", epoch=1, timestamp=datetime(2026, 3, 1, tzinfo=UTC), attempt=1)
-    assert len(orjson.loads(write_metrics([row] * 12_001))) == 12_001
+def as_raw(row: TrainingMetric) -> RawRow:
+    kinds = orjson.dumps(row.non_finite).decode() if row.non_finite else None
+    return (row.epoch, format_instant(row.timestamp), row.attempt, *(getattr(row, name) for name in VALUE_FIELDS), kinds)
+
+
+def test_the_values_are_the_same() -> None:
+    row = TrainingMetric(
+        job_id="j", epoch=1, timestamp=datetime(2026, 3, 1, 1, 2, 3, 456, tzinfo=UTC), attempt=1, val_loss=math.nan, grad_norm=1e-300
+    )
+    plain = row.evolve(epoch=2, val_loss=0.1, non_finite={})
+    expected = [row.model_dump(mode="json"), plain.model_dump(mode="json")]
+    assert orjson.loads(write_rows("j", VALUE_FIELDS, [[as_raw(row), as_raw(plain)]])) == expected
+    assert orjson.loads(write_rows("j", VALUE_FIELDS, [[as_raw(row)], [], [as_raw(plain)]])) == expected
+
+
+def test_only_the_named_series_are_written() -> None:
+    row = (7, "2026-03-01T00:00:00.000000Z", 2, 0.25, None)
+    (written,) = orjson.loads(write_rows("j", ("val_loss",), [[row]]))
+    assert written == {
+        "job_id": "j", "epoch": 7, "timestamp": "2026-03-01T00:00:00.000000Z", "attempt": 2, "val_loss": 0.25, "non_finite": {}
+    }  # fmt: skip
+
+
+def test_no_rows_are_an_empty_array() -> None:
+    assert write_rows("j", VALUE_FIELDS, []) == b"[]"
+    assert write_rows("j", VALUE_FIELDS, [[]]) == b"[]"

@@ -112,17 +112,97 @@ async def test_many_ticks_never_end_a_socket() -> None:
     assert len(subscriber.take()[1]) < 1000
 
 
+class Wire:
+    """Takes frames at once while it is open."""
+
+    def __init__(self) -> None:
+        self.is_open = True
+        self.written: list[int] = []
+
+    def write(self, frame: bytes) -> bool:
+        if self.is_open:
+            self.written.append(orjson.loads(frame[frame.index(b"{") :])["seq"])
+        return self.is_open
+
+
+async def sleeping(subscriber: Subscriber) -> asyncio.Task[None]:
+    """Let the socket's task wait for news."""
+    task = asyncio.create_task(subscriber.wait())
+    await asyncio.sleep(0)
+    return task
+
+
+@in_loop
+async def test_a_live_event_passes_a_sleeping_task_by() -> None:
+    wire = Wire()
+    subscriber = Subscriber("job", max_events=10, write=wire.write)
+    subscriber.offer_event(event(1))
+    assert wire.written == []
+    assert subscriber.go_live()
+    await subscriber.wait()
+    assert numbers(subscriber) == [1]
+    subscriber.cursor = 1
+    task = await sleeping(subscriber)
+    assert subscriber.offer_event(event(2))
+    assert not task.done()
+    assert (wire.written, subscriber.cursor) == ([2], 2)
+
+
+@in_loop
+async def test_nothing_overtakes_what_waits() -> None:
+    wire = Wire()
+    subscriber = Subscriber("job", max_events=10, write=wire.write)
+    subscriber.go_live()
+    await subscriber.wait()
+    task = await sleeping(subscriber)
+    wire.is_open = False
+    assert not subscriber.offer_event(event(1))
+    wire.is_open = True
+    assert not subscriber.offer_event(event(2))
+    await task
+    # The task has woken and writes: what comes now must come after it.
+    assert numbers(subscriber) == [1, 2]
+    assert not subscriber.offer_event(event(3))
+    assert wire.written == []
+
+
+@in_loop
+async def test_a_gap_a_repetition_and_a_deletion_wake_the_task() -> None:
+    for delivery in (event(3), event(1), event(2, kind=EventType.DELETED)):
+        wire = Wire()
+        subscriber = Subscriber("job", max_events=10, write=wire.write)
+        subscriber.go_live()
+        await subscriber.wait()
+        subscriber.cursor = 1
+        task = await sleeping(subscriber)
+        assert not subscriber.offer_event(delivery)
+        await task
+        assert wire.written == []
+
+
+@in_loop
+async def test_a_tick_that_waits_is_not_overtaken_by_a_newer_event() -> None:
+    wire = Wire()
+    subscriber = Subscriber("job", max_events=10, write=wire.write)
+    subscriber.go_live()
+    await subscriber.wait()
+    await sleeping(subscriber)
+    subscriber.offer_tick(tick(), "tick")
+    assert not subscriber.offer_event(event(1))
+    assert wire.written == []
+
+
 def test_a_frame_is_written_once_for_each_form() -> None:
     delivery = event(2, position=40)
-    assert delivery.job_text is delivery.job_text
-    assert orjson.loads(delivery.job_text)["seq"] == 2
-    log_frame = orjson.loads(delivery.log_text)
+    assert delivery.job_frame is delivery.job_frame
+    assert orjson.loads(delivery.job_frame.text)["seq"] == 2
+    log_frame = orjson.loads(delivery.log_frame.text)
     assert (log_frame["seq"], log_frame["job_seq"]) == (40, 2)
-    assert orjson.loads(delivery.job_text) == delivery.event.as_job_frame().model_dump(mode="json")
+    assert orjson.loads(delivery.job_frame.text) == delivery.event.as_job_frame().model_dump(mode="json")
     assert log_frame == delivery.event.as_log_frame().model_dump(mode="json")
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_a_number_that_is_not_finite_never_breaks_a_frame(value: float) -> None:
     stored = StoredEvent(position=1, seq=1, job_id="job", type=EventType.PROGRESS, payload={"x": value}, created_at=NOW)
-    assert orjson.loads(Delivery(stored).job_text)["data"] == {"x": None}
+    assert orjson.loads(Delivery(stored).job_frame.text)["data"] == {"x": None}

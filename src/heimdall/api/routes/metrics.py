@@ -9,16 +9,21 @@ from starlette.responses import Response
 
 from heimdall.api.deps import JobId, services
 from heimdall.api.documentation import errors
-from heimdall.api.metric_rows import write_metrics
-from heimdall.api.responses import FileStream, json_response
+from heimdall.api.metric_rows import write_rows
+from heimdall.api.responses import FileStream, is_unchanged, json_response, make_etag
 from heimdall.domain.errors import InvalidInputError
-from heimdall.domain.metrics import TrainingMetric
+from heimdall.domain.metrics import VALUE_FIELDS, TrainingMetric
 from heimdall.services.metrics import MAX_POINTS, MIN_POINTS
 
 router = APIRouter(prefix="/api/v1/training/jobs/{job_id}", tags=["metrics"])
 
 
-@router.get("/metrics", summary="Read a job's metrics", response_model=list[TrainingMetric], responses=errors(404, 422))
+@router.get(
+    "/metrics",
+    summary="Read a job's metrics",
+    response_model=list[TrainingMetric],
+    responses={304: {"description": "Unchanged."}, **errors(404, 422)},
+)
 def list_metrics(
     request: Request,
     job_id: JobId,
@@ -30,14 +35,27 @@ def list_metrics(
             ge=MIN_POINTS, le=MAX_POINTS, description="rows at most: thinned so that every series keeps its minima, maxima, first and last"
         ),
     ] = None,
+    series: Annotated[
+        str | None, Query(max_length=500, description="only these values, by name, separated by commas: smaller, finer where thinned")
+    ] = None,
 ) -> Response:
-    """Return rows by epoch, the whole run by default. A value that is not finite is null and named in ``non_finite``."""
+    """Return rows by epoch, the whole run by default. A value that is not finite is null and named in ``non_finite``.
+
+    Send the ``ETag`` back as ``If-None-Match``: 304 while the job did not change.
+    """
     if until_epoch is not None and until_epoch <= since_epoch:
         raise InvalidInputError(
             "until_epoch must be greater than since_epoch, because rows after since_epoch are asked for.", field="until_epoch"
         )
-    rows = services(request).metrics.find(job_id, since_epoch=since_epoch, until_epoch=until_epoch, max_points=max_points)
-    return json_response(write_metrics(rows))
+    names = _read_series(series)
+    metrics = services(request).metrics
+    # Taken before the rows: a change between the two makes the validator too old, never too new.
+    etag = make_etag(job_id, str(metrics.read_version(job_id)), request.url.query)
+    headers = {"ETag": etag, "Cache-Control": "no-cache"}
+    if is_unchanged(request, etag):
+        return Response(status_code=304, headers=headers)
+    chunks = metrics.iterate(job_id, series=names, since_epoch=since_epoch, until_epoch=until_epoch, max_points=max_points)
+    return json_response(write_rows(job_id, names, chunks), headers=headers)
 
 
 @router.get(
@@ -52,3 +70,15 @@ def download_metrics(request: Request, job_id: JobId) -> Response:
     job = container.jobs.get(job_id)
     headers = {"Content-Disposition": f"attachment; filename=metrics-{job.id}.csv"}
     return FileStream.start(container.metrics.iterate_csv(job_id), media_type="text/csv; charset=utf-8", headers=headers)
+
+
+def _read_series(given: str | None) -> tuple[str, ...]:
+    """Return the wanted series in the order of storage, all of them where none is named."""
+    if given is None:
+        return VALUE_FIELDS
+    names = {name.strip() for name in given.split(",")} - {""}
+    unknown = sorted(names - set(VALUE_FIELDS))
+    if unknown or not names:
+        what = f"There is no series '{unknown[0][:50]}'." if unknown else "No series is named."
+        raise InvalidInputError(f"{what} Choose from: {', '.join(VALUE_FIELDS)}.", field="series")
+    return tuple(name for name in VALUE_FIELDS if name in names)
