@@ -47,7 +47,7 @@ def make_container(data_dir: Path, **changes: Any) -> Container:
         container,
         queue=queue,
         jobs=JobService(store=store, queue=queue, artifacts=artifacts, clock=clock, settings=job_settings),
-        sweeper=Sweeper(store=store, queue=queue, clock=clock, settings=job_settings),
+        sweeper=Sweeper(store=store, queue=queue, clock=clock, settings=job_settings, registry=container.registry),
         datasets=DatasetService(store=store, queue=queue, artifacts=artifacts, clock=clock),
     )
 

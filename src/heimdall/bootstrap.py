@@ -21,12 +21,13 @@ from heimdall.services.sweeper import Sweeper
 from heimdall.storage.artifacts import open_artifacts
 from heimdall.storage.database import SqlStore
 from heimdall.storage.live import open_live_channel
+from heimdall.storage.presence import FolderRegistry
 from heimdall.verification.sandbox import SandboxVerifier
 
 if TYPE_CHECKING:
     from celery import Celery
 
-    from heimdall.domain.ports import ArtifactStore, Clock, JobQueue, LiveChannel, ModelVerifier, Store
+    from heimdall.domain.ports import ArtifactStore, Clock, JobQueue, LiveChannel, ModelVerifier, Store, WorkerRegistry
     from heimdall.settings import Settings
 
 
@@ -61,6 +62,7 @@ class Container:
     queue: JobQueue
     live: LiveChannel
     verifier: ModelVerifier
+    registry: WorkerRegistry
     jobs: JobService
     attempts: AttemptService
     sweeper: Sweeper
@@ -76,6 +78,7 @@ class Container:
         self.queue.close()
         self.live.close()
         self.artifacts.close()
+        self.registry.close()
         self.store.close()
 
 
@@ -94,6 +97,7 @@ def build_container(settings: Settings) -> Container:
     live = open_live_channel(settings.resolved_database_url, settings.data_dir)
     queue = CeleryQueue(lambda: make_queue_application(settings))
     verifier = SandboxVerifier(memory_mb=settings.verify_memory_mb, timeout_s=settings.verify_timeout_s)
+    registry = FolderRegistry(settings.data_dir / "workers")
     job_settings = JobSettings(
         max_attempts=settings.max_attempts,
         enqueue_doubt_s=settings.enqueue_doubt_s,
@@ -108,9 +112,10 @@ def build_container(settings: Settings) -> Container:
         queue=queue,
         live=live,
         verifier=verifier,
+        registry=registry,
         jobs=JobService(store=store, queue=queue, artifacts=artifacts, clock=clock, settings=job_settings),
         attempts=AttemptService(store=store, artifacts=artifacts, clock=clock, settings=job_settings),
-        sweeper=Sweeper(store=store, queue=queue, clock=clock, settings=job_settings),
+        sweeper=Sweeper(store=store, queue=queue, clock=clock, settings=job_settings, registry=registry),
         metrics=MetricService(store=store),
         datasets=DatasetService(store=store, queue=queue, artifacts=artifacts, clock=clock),
         models=ModelService(store=store, artifacts=artifacts, clock=clock),

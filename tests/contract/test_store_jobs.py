@@ -16,7 +16,7 @@ from heimdall.domain.errors import (
 )
 from heimdall.domain.events import EventType
 from heimdall.domain.jobs import Claim, DeviceInfo, Job, JobStatus, PendingAction
-from heimdall.domain.ports import JobQuery, Stamp, Store
+from heimdall.domain.ports import HeldLease, JobQuery, Stamp, Store
 from tests.contract.samples import NOW, a_dataset, a_job, a_metric, add, an_update, claim
 
 # Jobs
@@ -182,8 +182,8 @@ def test_a_heartbeat_prolongs_and_tells_what_was_asked(store: Store) -> None:
         tx.jobs.save(current.evolve(pending_action=PendingAction.CANCEL, version=3), expected_version=2)
         assert tx.jobs.heartbeat(token, lease_until=later, now=later) is PendingAction.CANCEL
         assert tx.jobs.read_control(token) is PendingAction.CANCEL
-        assert tx.jobs.list_expired(later) == []
-        assert [item.job.id for item in tx.jobs.list_expired(later + timedelta(microseconds=1))] == [job.id]
+        assert tx.jobs.list_leases() == tx.jobs.list_leases(job.id) == [HeldLease(job.id, token.worker_id, (1, later))]
+        assert tx.jobs.list_leases("nobody") == []
 
 
 def test_progress_is_one_numbered_change(store: Store) -> None:
@@ -196,12 +196,12 @@ def test_progress_is_one_numbered_change(store: Store) -> None:
         assert tx.jobs.record_progress(token, an_update(current_epoch=4, progress_percent=100.0000001)) == Stamp(seq=3, version=4)
     with store.read() as tx:
         current = tx.jobs.get(job.id)
-        expired = tx.jobs.list_expired(NOW + timedelta(days=1))
     assert (current.current_epoch, current.progress_percent, current.last_seq, current.version) == (4, 100.0, 3, 4)
     assert (current.best_epoch, current.best_val_loss, current.best_val_error_median_m) == (2, 0.25, 120.5)
     assert current.estimated_completion == NOW
     assert current.device == device
-    assert expired[0].losses == 0
+    with store.write() as tx:
+        assert tx.jobs.count_loss(job.id) == 1
 
 
 def test_a_loss_that_is_no_number_is_never_the_best(store: Store) -> None:
@@ -218,11 +218,9 @@ def test_losses_count_up_until_reset(store: Store) -> None:
     job = add(store, a_job())
     claim(store, job, lease_until=NOW)
     with store.write() as tx:
-        tx.jobs.count_loss(job.id)
-        tx.jobs.count_loss(job.id)
-        assert tx.jobs.list_expired(NOW + timedelta(seconds=1))[0].losses == 2
+        assert [tx.jobs.count_loss(job.id), tx.jobs.count_loss(job.id)] == [1, 2]
         tx.jobs.reset_losses(job.id)
-        assert tx.jobs.list_expired(NOW + timedelta(seconds=1))[0].losses == 0
+        assert tx.jobs.count_loss(job.id) == 1
 
 
 def test_a_released_job_is_free_for_the_next_worker(store: Store) -> None:
@@ -233,7 +231,7 @@ def test_a_released_job_is_free_for_the_next_worker(store: Store) -> None:
         current = tx.jobs.get(job.id)
         tx.jobs.save(current.evolve(status=JobStatus.PENDING, version=current.version + 1), expected_version=current.version)
         tx.jobs.release(job.id)
-        assert tx.jobs.list_to_enqueue(NOW) == [job.id]
+        assert tx.jobs.list_to_enqueue(NOW, latest=NOW + timedelta(minutes=1)) == [job.id]
     second = claim(store, job, "w2")
     assert second.attempt == 2
     with store.read() as tx, pytest.raises(LeaseLostError):
@@ -246,11 +244,12 @@ def test_only_pending_jobs_due_are_enqueued_oldest_first(store: Store) -> None:
     add(store, a_job(pending_action=PendingAction.PAUSE))
     add(store, a_job(status=JobStatus.PAUSED))
     with store.write() as tx:
-        assert tx.jobs.list_to_enqueue(NOW) == [old.id, new.id]
-        assert tx.jobs.list_to_enqueue(NOW, limit=1) == [old.id]
+        assert tx.jobs.list_to_enqueue(NOW, latest=NOW + timedelta(minutes=1)) == [old.id, new.id]
+        assert tx.jobs.list_to_enqueue(NOW, latest=NOW + timedelta(minutes=1), limit=1) == [old.id]
         tx.jobs.mark_enqueued(old.id, next_enqueue_at=NOW + timedelta(seconds=5))
-        assert tx.jobs.list_to_enqueue(NOW) == [new.id]
-        assert tx.jobs.list_to_enqueue(NOW + timedelta(seconds=5)) == [old.id, new.id]
+        assert tx.jobs.list_to_enqueue(NOW, latest=NOW + timedelta(minutes=1)) == [new.id]
+        assert tx.jobs.list_to_enqueue(NOW + timedelta(seconds=5), latest=NOW + timedelta(minutes=1)) == [old.id, new.id]
+        assert tx.jobs.list_to_enqueue(NOW, latest=NOW + timedelta(seconds=4)) == [old.id, new.id], "a clock was set back"
 
 
 def test_deleting_a_job_leaves_only_the_record_of_it(store: Store) -> None:

@@ -128,7 +128,7 @@ def test_a_killed_worker_takes_its_child_along_and_another_goes_on(make_bench: C
     bench.container.jobs.cancel(job.id)
     bench.assert_whole(bench.wait(job.id, JobStatus.CANCELLED, 10))
     assert after.attempt == 2
-    assert "silent" in str(dict(bench.events(job.id))["requeued"])
+    assert "ended without a word" in str(dict(bench.events(job.id))["requeued"])
 
 
 def test_a_frozen_worker_that_wakes_up_late_writes_nothing(make_bench: Callable[..., WorkerBench]) -> None:
@@ -164,9 +164,36 @@ def test_a_worker_told_to_stop_hands_its_job_back_without_a_loss(make_bench: Cal
     back = bench.job(job.id)
     assert (back.status, back.checkpoint is not None) == (JobStatus.PENDING, True)
     assert bench.events(job.id)[-1][0] == "requeued"
+    assert "job handed back" in bench.log()
     bench.start_worker()
     bench.wait_epoch(job.id, back.current_epoch + 1, attempt=2)
     assert "worker stopped" in bench.log()
+
+
+def test_a_damaged_checkpoint_costs_one_epoch_and_the_job_says_so(make_bench: Callable[..., WorkerBench]) -> None:
+    bench = make_bench()
+    bench.start_worker()
+    job = bench.create(epochs=40, batch_size=8)
+    bench.wait_epoch(job.id, 3)
+    bench.container.jobs.pause(job.id)
+    paused = bench.wait(job.id, JobStatus.PAUSED, 20)
+    assert paused.checkpoint is not None
+    assert paused.checkpoint.previous is not None
+    folder = bench.settings.data_dir / "artifacts"
+    newest = folder / paused.checkpoint.key
+    content = bytearray(newest.read_bytes())
+    content[len(content) // 2] ^= 1
+    newest.write_bytes(content)
+    bench.container.jobs.resume(job.id)
+    done = bench.wait(job.id, JobStatus.COMPLETED)
+    bench.assert_whole(done)
+    assert done.notice is not None
+    assert f"went on from epoch {paused.checkpoint.previous.epoch}" in done.notice
+    assert "checkpoint damaged" in bench.job_log(job.id)
+    assert "checkpoint_damaged" in [reason for _, reason in bench.events(job.id)]
+    assert {path.name for path in newest.parent.iterdir()} == {
+        Path(pointer.key).name for pointer in (done.checkpoint, done.checkpoint.previous if done.checkpoint else None) if pointer
+    }
 
 
 def test_what_breaks_inside_the_child_is_the_jobs_own_sentence(make_bench: Callable[..., WorkerBench]) -> None:

@@ -608,9 +608,34 @@ export interface components {
         };
         /**
          * Checkpoint
-         * @description Pointer to the newest durable training state of a job.
+         * @description Pointer to the newest durable training state of a job, and to the one before it.
          */
         Checkpoint: {
+            attempt: number;
+            /**
+             * @description batches done inside the next epoch; 0 at an epoch's end
+             * @default 0
+             */
+            batch: number;
+            /** Format: date-time */
+            created_at: string;
+            /** @description epochs completed */
+            epoch: number;
+            key: string;
+            /** @description the one before, kept in case the newest is damaged */
+            previous: components["schemas"]["CheckpointFilePointer"] | null;
+            sha256: string;
+            size_bytes: number;
+            /** @description optimizer steps completed over the whole run */
+            step: number;
+            /** @description s that the loop stood still for it */
+            write_s: number | null;
+        };
+        /**
+         * CheckpointFilePointer
+         * @description Where one durable training state of a job lies, and what its bytes hash to.
+         */
+        CheckpointFilePointer: {
             attempt: number;
             /**
              * @description batches done inside the next epoch; 0 at an epoch's end
@@ -705,6 +730,8 @@ export interface components {
             last_seq: number;
             model_id: string | null;
             name: string;
+            /** @description one plain sentence on what holds the job up or was healed (full disk, damaged checkpoint); null otherwise */
+            notice: string | null;
             pending_action: components["schemas"]["PendingAction"] | null;
             /** @default 0 */
             progress_percent: number;
@@ -1389,6 +1416,8 @@ export interface components {
             last_seq: number;
             model_id: string | null;
             name: string;
+            /** @description one plain sentence on what holds the job up or was healed (full disk, damaged checkpoint); null otherwise */
+            notice: string | null;
             pending_action: components["schemas"]["PendingAction"] | null;
             /** @default 0 */
             progress_percent: number;

@@ -98,6 +98,7 @@ def _print_job(session: Session, job: dict[str, Any]) -> None:
             ("name", job["name"]),
             ("status", describe_status(job)),
             ("error", job.get("error_message")),
+            ("notice", job.get("notice")),
             ("progress", f"{job['progress_percent']:.0f} %, epoch {job['current_epoch']} of {job['total_epochs']}"),
             ("attempt", job["attempt"]),
             ("device", device.get("name")),

@@ -102,6 +102,12 @@ class CheckpointError(HeimdallError):
     code = "checkpoint_invalid"
 
 
+class CheckpointDamagedError(CheckpointError):
+    """A checkpoint's bytes are gone or not those that were written; the one before may still be good."""
+
+    code = "checkpoint_damaged"
+
+
 class TrainingError(HeimdallError):
     """Training stopped for a reason named in the message (non-finite loss, no examples, parity failure)."""
 

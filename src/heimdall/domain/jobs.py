@@ -139,8 +139,8 @@ def count_folds(validation_split: float) -> int:
     return math.floor(1 / validation_split + 1e-9)
 
 
-class Checkpoint(Entity):
-    """Pointer to the newest durable training state of a job."""
+class CheckpointFilePointer(Entity):
+    """Where one durable training state of a job lies, and what its bytes hash to."""
 
     key: str
     sha256: str
@@ -151,6 +151,16 @@ class Checkpoint(Entity):
     attempt: int
     created_at: Instant
     write_s: float | None = Field(default=None, description="s that the loop stood still for it")
+
+
+class Checkpoint(CheckpointFilePointer):
+    """Pointer to the newest durable training state of a job, and to the one before it."""
+
+    previous: CheckpointFilePointer | None = Field(default=None, description="the one before, kept in case the newest is damaged")
+
+    def as_previous(self) -> CheckpointFilePointer:
+        """Return the pointer alone, as the next checkpoint keeps it."""
+        return CheckpointFilePointer(**self.model_dump(exclude={"previous"}))
 
 
 class DeviceInfo(Entity):
@@ -194,6 +204,10 @@ class Job(Entity):
     continued_from: str | None = Field(default=None, description="the job whose checkpoint this one started from")
     checkpoint: Checkpoint | None = None
     device: DeviceInfo | None = None
+    notice: str | None = Field(
+        default=None,
+        description="one plain sentence on what holds the job up or was healed (full disk, damaged checkpoint); null otherwise",
+    )
     resume_is_exact: bool | None = Field(
         default=None, description="whether the last resume is bit-exact (same machine, versions, threads); null if never resumed"
     )

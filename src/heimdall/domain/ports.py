@@ -57,11 +57,15 @@ class Page(Generic[T]):
 
 
 @dataclass(frozen=True)
-class ExpiredLease:
-    """A running job whose worker stopped answering; ``losses`` counts attempts lost in a row without an epoch."""
+class HeldLease:
+    """A running job's lease as its worker last left it.
 
-    job: Job
-    losses: int
+    ``stamp`` changes with every heartbeat and claim; whose clock made it does not matter.
+    """
+
+    job_id: str
+    worker_id: str
+    stamp: tuple[int, datetime]
 
 
 @dataclass(frozen=True)
@@ -133,8 +137,8 @@ class JobRepository(Protocol):
     def release(self, job_id: str) -> None:
         """Forget worker and lease (after a transition out of running)."""
 
-    def list_expired(self, now: datetime, *, limit: int = 100) -> list[ExpiredLease]:
-        """Return running jobs whose lease ended before ``now``."""
+    def list_leases(self, job_id: str | None = None) -> list[HeldLease]:
+        """Return the leases of all running jobs, or of one."""
 
     def count_loss(self, job_id: str) -> int:
         """Add one to the attempts lost in a row and return how many they are now."""
@@ -142,8 +146,11 @@ class JobRepository(Protocol):
     def reset_losses(self, job_id: str) -> None:
         """Set the attempts lost in a row to 0 (a person resumed the job)."""
 
-    def list_to_enqueue(self, now: datetime, *, limit: int = 100) -> list[str]:
-        """Return pending jobs that no message may be waiting for (``next_enqueue_at`` reached)."""
+    def list_to_enqueue(self, now: datetime, *, latest: datetime, limit: int = 100) -> list[str]:
+        """Return pending jobs that no message may be waiting for, oldest first.
+
+        ``next_enqueue_at`` is reached, was never set, or lies beyond ``latest`` (a clock was set back).
+        """
 
     def mark_enqueued(self, job_id: str, *, next_enqueue_at: datetime) -> None:
         """Note that a message was sent, and when to doubt it."""
@@ -407,6 +414,19 @@ class ArtifactStore(Protocol):
 
     def close(self) -> None:
         """Give back this process's scratch place."""
+
+
+class WorkerRegistry(Protocol):
+    """Knows which workers of this machine are gone, without waiting for their leases to run out."""
+
+    def enter(self, worker_id: str) -> None:
+        """Sign in; the entry counts as living until this process ends, however it ends."""
+
+    def is_gone(self, worker_id: str) -> bool:
+        """Return True only where the worker's process has certainly ended. False for living ones and for other machines' workers."""
+
+    def close(self) -> None:
+        """Sign out."""
 
 
 class JobQueue(Protocol):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -99,8 +100,8 @@ class TrainingSink(Protocol):
     def report_epoch(self, report: EpochReport) -> None:
         """Make one epoch durable in one transaction (metric, progress, event) before returning."""
 
-    def save_checkpoint(self, checkpoint: CheckpointFile) -> None:
-        """Move the file to its durable place and point the job to it; keeps the last two."""
+    def save_checkpoint(self, write: Callable[[], CheckpointFile]) -> None:
+        """Have the file written, move it to its durable place and point the job to it; keeps the last two. Waits while the disk is full."""
 
     def requested_action(self) -> PendingAction | None:
         """Return what the person asked for; read from memory, called between any two optimizer steps."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-import uuid
 from collections.abc import Sequence
 from contextlib import suppress
 from datetime import timedelta
@@ -13,17 +12,16 @@ from typing import Final
 
 import heimdall
 from heimdall.domain.base import format_instant
-from heimdall.domain.errors import HeimdallError, NotFoundError, StorageFullError, UnavailableError
+from heimdall.domain.errors import HeimdallError, NotFoundError, UnavailableError
 from heimdall.domain.events import EventType
 from heimdall.domain.jobs import Checkpoint, Claim, DeviceInfo, Job, JobEvent, PendingAction
 from heimdall.domain.models import TrainedModelDetail, Verification, VerificationCheck
 from heimdall.domain.ports import ArtifactStore, Clock, ProgressUpdate, Store, Transaction
 from heimdall.domain.training import CheckpointFile, EpochReport, ModelDraft
-from heimdall.services.jobs import JobSettings, checkpoint_folder
+from heimdall.services.attempt_files import discard_model, discard_unfinished, name_checkpoint, name_model, tidy_checkpoints
+from heimdall.services.jobs import JobSettings
 from heimdall.services.transitions import change_job, give_up_attempt, make_payload, move_job
 
-_MODEL_IDS: Final = uuid.UUID("5d3c2f3e-6a2b-4a53-9a55-0f5f0d3f8c11")
-"""Namespace of model ids: one id per attempt, so that a repeated finish is the same finish."""
 _CONTROL_CHARACTERS: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _MAX_LOG_LINE: Final = 4000
 
@@ -46,6 +44,8 @@ class AttemptService:
                 return None
             event_type = EventType.STARTED if job.attempt == 1 else EventType.RESUMED
             tx.events.append(job_id, seq=job.last_seq, type=event_type, payload=make_payload(job), now=now)
+        with suppress(UnavailableError):
+            discard_model(self._artifacts, job_id, job.attempt - 1)
         return job, Claim(job_id=job_id, worker_id=worker_id, attempt=job.attempt)
 
     def heartbeat(self, claim: Claim) -> PendingAction | None:
@@ -65,6 +65,23 @@ class AttemptService:
         with self._store.write() as tx:
             job = self._hold(tx, claim)
             change_job(tx, job, EventType.UPDATED, now=now, reason="device", device=device, resume_is_exact=resume_is_exact)
+
+    def fall_back(self, claim: Claim, checkpoint: Checkpoint, damage: str) -> None:
+        """Go on from an older checkpoint because the newest is damaged; say so on the job and in an event. LeaseLostError."""
+        now = self._clock.now()
+        notice = f"{damage}; attempt {claim.attempt} went on from epoch {checkpoint.epoch} (step {checkpoint.step}) instead."
+        with self._store.write() as tx:
+            job = self._hold(tx, claim)
+            change_job(tx, job, EventType.UPDATED, now=now, reason="checkpoint_damaged", notice=notice, checkpoint=checkpoint)
+
+    def note_waiting(self, claim: Claim, notice: str | None) -> None:
+        """Say on the job, and in an event, what holds it up; None where it goes on. Saying it again writes nothing. LeaseLostError."""
+        now = self._clock.now()
+        with self._store.write() as tx:
+            job = self._hold(tx, claim)
+            if job.notice != notice:
+                reason = "waiting" if notice else "going_on"
+                change_job(tx, job, EventType.UPDATED, now=now, reason=reason, notice=notice)
 
     def record_epoch(self, claim: Claim, report: EpochReport, *, is_repeat: bool = False) -> None:
         """Make one epoch durable: metric row, progress and event in one transaction.
@@ -121,10 +138,10 @@ class AttemptService:
         StorageFullError
             The checkpoint before stays valid.
         """
-        key = f"{checkpoint_folder(claim.job_id)}/a{claim.attempt}-s{file.step}-b{file.batch}.safetensors"
+        key = name_checkpoint(claim.job_id, claim.attempt, file.step, file.batch)
         self._put_once(key, file.path)
         now = self._clock.now()
-        pointer = Checkpoint(
+        fresh = Checkpoint(
             key=key,
             sha256=file.sha256,
             size_bytes=self._artifacts.size(key),
@@ -138,18 +155,18 @@ class AttemptService:
         try:
             with self._store.write() as tx:
                 job = self._hold(tx, claim)
-                tx.jobs.save(job.evolve(checkpoint=pointer, version=job.version + 1), expected_version=job.version)
+                if job.checkpoint is None or job.checkpoint.key != key:  # else the call before was committed
+                    pointer = fresh.evolve(previous=job.checkpoint.as_previous() if job.checkpoint else None)
+                    job = job.evolve(checkpoint=pointer, version=job.version + 1)
+                    tx.jobs.save(job, expected_version=job.version - 1)
         except UnavailableError:
             raise
         except HeimdallError:
             self._artifacts.delete(key)
             raise
-        kept = {key, job.checkpoint.key if job.checkpoint else key}
         # A store that is away now is tidied at the next checkpoint.
         with suppress(UnavailableError):
-            for old in self._artifacts.find(checkpoint_folder(claim.job_id)):
-                if old not in kept:
-                    self._artifacts.delete(old)
+            tidy_checkpoints(self._artifacts, job)
 
     def finish_paused(self, claim: Claim) -> Job:
         """End the attempt as paused, or as cancelled where a cancel came while the checkpoint was written. LeaseLostError."""
@@ -157,7 +174,8 @@ class AttemptService:
         with self._store.write() as tx:
             job = self._hold(tx, claim)
             event = JobEvent.CANCEL_DONE if job.pending_action is PendingAction.CANCEL else JobEvent.PAUSE_DONE
-            return move_job(tx, job, event, now=now)
+            ended = move_job(tx, job, event, now=now)
+        return self._tidy(ended)
 
     def finish_cancelled(self, claim: Claim) -> Job:
         """End the attempt and the job as cancelled. LeaseLostError."""
@@ -173,7 +191,9 @@ class AttemptService:
         with self._store.write() as tx:
             job = self._hold(tx, claim)
             losses = tx.jobs.count_loss(claim.job_id)
-            return give_up_attempt(tx, job, now=now, reason=reason, losses=losses, max_attempts=self._settings.max_attempts, detail=detail)
+            limit = self._settings.max_attempts
+            ended = give_up_attempt(tx, job, now=now, reason=reason, losses=losses, max_attempts=limit, detail=detail)
+        return self._tidy(ended)
 
     def hand_back(self, claim: Claim) -> Job:
         """Give the job back because this worker stops; not a loss. LeaseLostError."""
@@ -181,17 +201,20 @@ class AttemptService:
         reason = "The worker was stopped; another one goes on from the last checkpoint."
         with self._store.write() as tx:
             job = self._hold(tx, claim)
-            return give_up_attempt(tx, job, now=now, reason=reason, losses=None, max_attempts=self._settings.max_attempts)
+            ended = give_up_attempt(tx, job, now=now, reason=reason, losses=None, max_attempts=self._settings.max_attempts)
+        return self._tidy(ended)
 
     def finish_completed(self, claim: Claim, draft: ModelDraft) -> TrainedModelDetail:
         """Store the network and complete the job in one step. Calling again after an ``UnavailableError`` is safe.
 
         Raises
         ------
-        LeaseLostError, StorageFullError
+        LeaseLostError
             Nothing is kept.
+        UnavailableError
+            Files already stored wait for the repeated call; where none comes, the end of the attempt removes them.
         """
-        model_id = str(uuid.uuid5(_MODEL_IDS, f"{claim.job_id}:{claim.attempt}"))
+        model_id = name_model(claim.job_id, claim.attempt)
         if (known := self._find_model(model_id)) is not None:
             return known
         folder = f"models/{model_id}"
@@ -202,8 +225,8 @@ class AttemptService:
             sha256 = self._hash(f"{folder}/model.onnx")
             return self._complete(claim, draft, model_id, sha256)
         except HeimdallError as error:
-            # A database that is away may still have committed: those files stay for the repeated call.
-            if not isinstance(error, UnavailableError) or isinstance(error, StorageFullError):
+            # A database that is away may still have committed, and what was moved here has no other copy.
+            if not isinstance(error, UnavailableError):
                 self._artifacts.delete(folder)
             raise
 
@@ -248,7 +271,8 @@ class AttemptService:
                 heimdall_version=heimdall.__version__,
             )
             tx.models.add(model)
-            move_job(tx, job, JobEvent.FINISHED, now=now, model_id=model_id, progress_percent=100.0)
+            ended = move_job(tx, job, JobEvent.FINISHED, now=now, model_id=model_id, progress_percent=100.0)
+        self._tidy(ended)
         return model
 
     def append_log(self, job_id: str, lines: Sequence[str]) -> None:
@@ -265,7 +289,14 @@ class AttemptService:
     def _finish(self, claim: Claim, event: JobEvent, *, error_message: str | None = None, error_detail: str | None = None) -> Job:
         now = self._clock.now()
         with self._store.write() as tx:
-            return move_job(tx, self._hold(tx, claim), event, now=now, error_message=error_message, error_detail=error_detail)
+            ended = move_job(tx, self._hold(tx, claim), event, now=now, error_message=error_message, error_detail=error_detail)
+        return self._tidy(ended)
+
+    def _tidy(self, job: Job) -> Job:
+        """Remove the files of the attempt that just ended to which no row points."""
+        with suppress(UnavailableError):
+            discard_unfinished(self._artifacts, job)
+        return job
 
     def _put_once(self, key: str, source: Path) -> None:
         if source.exists():

@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
+from typing import Final
 
 from heimdall.domain.audit import AuditAction, AuditSubject
 from heimdall.domain.base import new_id
@@ -23,8 +24,17 @@ from heimdall.domain.errors import (
 from heimdall.domain.events import EventFrame, EventType
 from heimdall.domain.jobs import Checkpoint, Job, JobEvent, JobStatus, PendingAction, TrainingJobConfig, count_folds
 from heimdall.domain.ports import ArtifactStore, Clock, JobQuery, JobQueue, LogLine, Page, Store, Transaction
+from heimdall.services.attempt_files import checkpoint_folder, discard_unfinished, name_checkpoint
 from heimdall.services.audit import record
 from heimdall.services.transitions import change_job, make_payload, move_job
+
+FULL_DISK_NOTICE: Final = "Waiting: the disk is full. Free some space; the job goes on by itself."
+FULL_DISK_BYTES: Final = 4 * 1024 * 1024
+"""Free bytes below which a disk counts as full."""
+
+
+class _DamagedCheckpointError(ConflictError):
+    code = "checkpoint_invalid"
 
 
 @dataclass(frozen=True)
@@ -35,11 +45,6 @@ class JobSettings:
     enqueue_doubt_s: float
     lease_s: float
     has_cuda: Callable[[], bool]
-
-
-def checkpoint_folder(job_id: str) -> str:
-    """Return the artifact folder of a job's checkpoints."""
-    return f"checkpoints/{job_id}"
 
 
 def needs_gpu(config: TrainingJobConfig) -> bool:
@@ -173,12 +178,24 @@ class JobService:
     def get(self, job_id: str) -> Job:
         """Return the job. NotFoundError."""
         with self._store.read() as tx:
-            return tx.jobs.get(job_id)
+            return self._with_full_disk(tx.jobs.get(job_id))
 
     def find(self, query: JobQuery) -> Page[Job]:
         """Return one page of jobs."""
         with self._store.read() as tx:
-            return tx.jobs.find(query)
+            page = tx.jobs.find(query)
+        return replace(page, items=tuple(self._with_full_disk(job) for job in page.items))
+
+    def _with_full_disk(self, job: Job) -> Job:
+        """Say what a silent job waits for where its worker cannot: on a full disk the database takes no word either."""
+        if job.status is not JobStatus.RUNNING or job.notice is not None or job.worker_seen_at is None:
+            return job
+        if self._clock.now() - job.worker_seen_at <= timedelta(seconds=self._settings.lease_s):
+            return job
+        with suppress(UnavailableError):
+            if self._artifacts.free_bytes() < FULL_DISK_BYTES:
+                return job.evolve(notice=FULL_DISK_NOTICE)
+        return job
 
     def list_fingerprint(self) -> str:
         """Return a text that changes whenever any job does."""
@@ -252,9 +269,12 @@ class JobService:
             if job.pending_action is PendingAction.CANCEL:
                 return job
             record(tx, AuditAction.CANCEL, AuditSubject.JOB, job_id, now=now, name=job.name)
-            if job.status is not JobStatus.RUNNING:
-                return move_job(tx, job, JobEvent.CANCEL_DONE, now=now)
-            return change_job(tx, job, EventType.UPDATED, now=now, reason="cancel_requested", pending_action=PendingAction.CANCEL)
+            if job.status is JobStatus.RUNNING:
+                return change_job(tx, job, EventType.UPDATED, now=now, reason="cancel_requested", pending_action=PendingAction.CANCEL)
+            cancelled = move_job(tx, job, JobEvent.CANCEL_DONE, now=now)
+        with suppress(UnavailableError):
+            discard_unfinished(self._artifacts, cancelled)
+        return cancelled
 
     def delete(self, job_id: str) -> None:
         """Remove a final job with its metrics, logs and checkpoints; its model stays.
@@ -292,7 +312,15 @@ class JobService:
             Where ``epochs`` leaves nothing to train.
         """
         source = self.get(job_id)
-        checkpoint = _require_checkpoint(source)
+        newest = _require_checkpoint(source)
+        if newest.previous is None:
+            return self._continue_from(source, newest, epochs=epochs, job_name=job_name)
+        try:
+            return self._continue_from(source, newest, epochs=epochs, job_name=job_name)
+        except _DamagedCheckpointError:
+            return self._continue_from(source, Checkpoint(**newest.previous.model_dump()), epochs=epochs, job_name=job_name)
+
+    def _continue_from(self, source: Job, checkpoint: Checkpoint, *, epochs: int | None, job_name: str | None) -> Job:
         config = source.config.evolve(
             epochs=epochs if epochs is not None else source.config.epochs,
             job_name=job_name if job_name is not None else source.name,
@@ -319,7 +347,7 @@ class JobService:
     def _draft_continuation(self, source: Job, checkpoint: Checkpoint, config: TrainingJobConfig) -> Job:
         now = self._clock.now()
         new_job_id = new_id()
-        key = f"{checkpoint_folder(new_job_id)}/a0-s{checkpoint.step}-b{checkpoint.batch}.safetensors"
+        key = name_checkpoint(new_job_id, 0, checkpoint.step, checkpoint.batch)
         has_best = source.best_epoch is not None and source.best_epoch <= checkpoint.epoch
         return Job(
             id=new_job_id,
@@ -336,7 +364,7 @@ class JobService:
             best_val_loss=source.best_val_loss if has_best else None,
             best_val_error_median_m=source.best_val_error_median_m if has_best else None,
             continued_from=source.id,
-            checkpoint=checkpoint.evolve(key=key, attempt=0, created_at=now),
+            checkpoint=checkpoint.evolve(key=key, attempt=0, created_at=now, previous=None),
         )
 
     def _copy_checkpoint(self, checkpoint: Checkpoint, target_key: str) -> None:
@@ -349,9 +377,9 @@ class JobService:
                     digest.update(chunk)
                     target.write(chunk)
         except NotFoundError as error:
-            raise ConflictError(f"The job's checkpoint file is gone. {advice}", code="checkpoint_invalid") from error
+            raise _DamagedCheckpointError(f"The job's checkpoint file is gone. {advice}") from error
         if digest.hexdigest() != checkpoint.sha256:
-            raise ConflictError(f"The job's checkpoint is damaged: its SHA-256 differs. {advice}", code="checkpoint_invalid")
+            raise _DamagedCheckpointError(f"The job's checkpoint is damaged: its SHA-256 differs. {advice}")
 
     def events(self, job_id: str, *, since: int = 0, limit: int = 1000) -> tuple[list[EventFrame], int]:
         """Return the job's frames after ``since`` and the number of its newest one. NotFoundError."""

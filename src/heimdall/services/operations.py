@@ -42,7 +42,7 @@ class OperationsService:
             running = tx.jobs.find(JobQuery(statuses=frozenset({JobStatus.RUNNING}), limit=_MAX_RUNNING)).items
             newest = tx.jobs.find(JobQuery(statuses=frozenset(JobStatus) - {JobStatus.PENDING}, limit=_NUM_STARTED)).items
             now = self._clock.now()
-            num_expired = len(tx.jobs.list_expired(now))
+            num_expired = sum(lease.stamp[1] < now for lease in tx.jobs.list_leases())
         checkpoints = [job.checkpoint for job in running if job.checkpoint is not None]
         return OperationsLook(
             count_by_status=counts,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
@@ -9,7 +11,7 @@ from typing import Final
 from heimdall.domain.datasets import DatasetStatus
 from heimdall.domain.errors import NotFoundError, UnavailableError
 from heimdall.domain.jobs import JobStatus
-from heimdall.domain.ports import Clock, JobQueue, Store
+from heimdall.domain.ports import Clock, HeldLease, JobQueue, Store, WorkerRegistry
 from heimdall.services.jobs import JobSettings, needs_gpu
 from heimdall.services.transitions import give_up_attempt
 
@@ -35,56 +37,92 @@ class SweepReport:
 
 
 @dataclass
-class _DatasetLook:
-    version: int
-    progress_percent: float
-    doubted_at: datetime
+class _Watch:
+    """How long something stayed as it is, in seconds this sweeper was awake and the database answered."""
+
+    state: object
+    silent_s: float = 0.0
 
 
 class Sweeper:
-    """One per worker, for one thread; several workers may sweep at the same time."""
+    """One per worker, for one thread; several workers may sweep at the same time.
 
-    def __init__(self, *, store: Store, queue: JobQueue, clock: Clock, settings: JobSettings) -> None:
+    A lease has run out when this sweeper saw no heartbeat for ``lease_s`` of its own monotonic time. No two clocks are compared, so a
+    clock that jumps ends no lease and keeps none alive. A worker of this machine whose process is gone is not waited for.
+    """
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        queue: JobQueue,
+        clock: Clock,
+        settings: JobSettings,
+        registry: WorkerRegistry,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._store = store
         self._queue = queue
         self._clock = clock
         self._settings = settings
-        self._looks: dict[str, _DatasetLook] = {}
+        self._registry = registry
+        self._monotonic = monotonic
+        self._swept_at = monotonic()
+        self._leases: dict[str, _Watch] = {}
+        self._builds: dict[str, _Watch] = {}
 
     def sweep(self) -> SweepReport:
-        """Requeue or end jobs whose lease ran out, and send again what may have no message waiting.
+        """Requeue or end jobs whose worker is gone or silent, and send again what may have no message waiting.
 
         Raises
         ------
         UnavailableError
             The database is away. A broker that is away is only reported.
         """
-        now = self._clock.now()
+        try:
+            return self._sweep()
+        except UnavailableError:
+            # Nobody could write a heartbeat either: every silence is counted anew.
+            self._leases.clear()
+            raise
+
+    def _sweep(self) -> SweepReport:
+        now, elapsed_s = self._clock.now(), self._measure()
         with self._store.read() as tx:
-            expired = [lease.job.id for lease in tx.jobs.list_expired(now)]
-            waiting = tx.jobs.list_to_enqueue(now)
+            leases = tx.jobs.list_leases()
+            waiting = tx.jobs.list_to_enqueue(now, latest=now + timedelta(seconds=MAX_DOUBT_S + self._settings.enqueue_doubt_s))
             building = [dataset for dataset in tx.datasets.find_all() if dataset.status is DatasetStatus.BUILDING]
-        moved = {job_id: status for job_id in expired if (status := self._expire(job_id, now)) is not None}
+        _watch(self._leases, {lease.job_id: lease.stamp for lease in leases}, elapsed_s)
+        moved = {lease.job_id: status for lease in leases if (status := self._expire(lease, now)) is not None}
         requeued = [job_id for job_id, status in moved.items() if status is JobStatus.PENDING]
         sent, is_broker_away = self._send_jobs([*waiting, *(job_id for job_id in requeued if job_id not in waiting)], now)
         sent_datasets: tuple[str, ...] = ()
-        looks = {dataset.id: (dataset.version, dataset.progress_percent) for dataset in building}
+        _watch(self._builds, {dataset.id: (dataset.version, dataset.progress_percent) for dataset in building}, elapsed_s)
         if not is_broker_away:
-            sent_datasets, is_broker_away = self._send_datasets(looks, now)
+            sent_datasets, is_broker_away = self._send_datasets()
         return SweepReport(moved=moved, sent=sent, sent_datasets=sent_datasets, is_broker_away=is_broker_away)
 
-    def _expire(self, job_id: str, now: datetime) -> JobStatus | None:
+    def _measure(self) -> float:
+        """Return s since the last sweep; a long sleep (a frozen process) counts for little, because others slept with it."""
+        before, self._swept_at = self._swept_at, self._monotonic()
+        return min(self._swept_at - before, self._settings.lease_s / 2)
+
+    def _expire(self, lease: HeldLease, now: datetime) -> JobStatus | None:
+        if self._registry.is_gone(lease.worker_id):
+            reason = "The worker that trained it ended without a word."
+        elif self._leases[lease.job_id].silent_s > self._settings.lease_s:
+            reason = f"The worker was silent for more than {self._settings.lease_s:g} s."
+        else:
+            return None
         with self._store.write() as tx:
             try:
-                job = tx.jobs.get(job_id, lock=True)
+                job = tx.jobs.get(lease.job_id, lock=True)
             except NotFoundError:
                 return None
             # Looked at again under the lock: a heartbeat or another sweeper may have come first.
-            lease = next((lease for lease in tx.jobs.list_expired(now) if lease.job.id == job_id), None)
-            if lease is None:
+            if lease not in tx.jobs.list_leases(lease.job_id):
                 return None
-            losses = tx.jobs.count_loss(job_id)
-            reason = f"The worker was silent for more than {self._settings.lease_s:g} s."
+            losses = tx.jobs.count_loss(lease.job_id)
             return give_up_attempt(tx, job, now=now, reason=reason, losses=losses, max_attempts=self._settings.max_attempts).status
 
     def _send_jobs(self, job_ids: list[str], now: datetime) -> tuple[tuple[str, ...], bool]:
@@ -112,19 +150,27 @@ class Sweeper:
         """Return how long to trust the message: as long as the job waited already, so that the time doubles."""
         return timedelta(seconds=min(max(waited.total_seconds(), self._settings.enqueue_doubt_s), MAX_DOUBT_S))
 
-    def _send_datasets(self, looks: dict[str, tuple[int, float]], now: datetime) -> tuple[tuple[str, ...], bool]:
+    def _send_datasets(self) -> tuple[tuple[str, ...], bool]:
         sent: list[str] = []
-        doubt = timedelta(seconds=DATASET_DOUBT_S)
-        self._looks = {dataset_id: look for dataset_id, look in self._looks.items() if dataset_id in looks}
-        for dataset_id, (version, progress_percent) in looks.items():
-            look = self._looks.get(dataset_id)
-            if look is None or (look.version, look.progress_percent) != (version, progress_percent):
-                self._looks[dataset_id] = _DatasetLook(version, progress_percent, now + doubt)
-            elif now >= look.doubted_at:
-                try:
-                    self._queue.enqueue_dataset(dataset_id)
-                except UnavailableError:
-                    return tuple(sent), True
-                look.doubted_at = now + doubt
-                sent.append(dataset_id)
+        for dataset_id, watch in self._builds.items():
+            if watch.silent_s < DATASET_DOUBT_S:
+                continue
+            try:
+                self._queue.enqueue_dataset(dataset_id)
+            except UnavailableError:
+                return tuple(sent), True
+            watch.silent_s = 0.0
+            sent.append(dataset_id)
         return tuple(sent), False
+
+
+def _watch(watches: dict[str, _Watch], states: Mapping[str, object], elapsed_s: float) -> None:
+    """Note for each subject how long it stayed in its present state; forget those that are no longer there."""
+    for subject in watches.keys() - states.keys():
+        del watches[subject]
+    for subject, state in states.items():
+        known = watches.get(subject)
+        if known is None or known.state != state:
+            watches[subject] = _Watch(state)
+        else:
+            known.silent_s += elapsed_s

@@ -9,7 +9,7 @@ from sqlalchemy import ColumnElement, Connection, and_, bindparam, case, delete,
 
 from heimdall.domain.events import EventType
 from heimdall.domain.jobs import Claim, Job, JobStatus, PendingAction
-from heimdall.domain.ports import ExpiredLease, JobQuery, Page, ProgressUpdate, Stamp
+from heimdall.domain.ports import HeldLease, JobQuery, Page, ProgressUpdate, Stamp
 from heimdall.storage.column_types import clean_text
 from heimdall.storage.dialects import Dialect
 from heimdall.storage.driver import DriverStatement, instant_value
@@ -159,6 +159,7 @@ class SqlJobs:
                 status_changed_at=now,
                 worker_id=worker_id,
                 worker_seen_at=now,
+                notice=None,
                 lease_expires_at=lease_until,
                 next_enqueue_at=None,
             )
@@ -201,15 +202,14 @@ class SqlJobs:
         """Forget worker and lease (after a transition out of running)."""
         self._set(job_id, worker_id=None, lease_expires_at=None, next_enqueue_at=None)
 
-    def list_expired(self, now: datetime, *, limit: int = 100) -> list[ExpiredLease]:
-        """Return running jobs whose lease ended before ``now``."""
-        statement = (
-            select(*JOB_COLUMNS, jobs.c.losses)
-            .where(jobs.c.status == JobStatus.RUNNING.value, jobs.c.lease_expires_at < now)
-            .order_by(jobs.c.lease_expires_at, jobs.c.id)
-            .limit(limit)
+    def list_leases(self, job_id: str | None = None) -> list[HeldLease]:
+        """Return the leases of all running jobs, or of one."""
+        statement = select(jobs.c.id, jobs.c.worker_id, jobs.c.attempt, jobs.c.lease_expires_at).where(
+            jobs.c.status == JobStatus.RUNNING.value, jobs.c.worker_id.is_not(None)
         )
-        return [ExpiredLease(job_from_row(row), row.losses) for row in self._connection.execute(statement)]
+        if job_id is not None:
+            statement = statement.where(jobs.c.id == job_id)
+        return [HeldLease(row.id, row.worker_id, (row.attempt, row.lease_expires_at)) for row in self._connection.execute(statement)]
 
     def count_loss(self, job_id: str) -> int:
         """Add one to the attempts lost in a row and return how many they are now."""
@@ -220,14 +220,14 @@ class SqlJobs:
         """Set the attempts lost in a row to 0 (a person resumed the job)."""
         self._set(job_id, losses=0)
 
-    def list_to_enqueue(self, now: datetime, *, limit: int = 100) -> list[str]:
-        """Return pending jobs that no message may be waiting for (``next_enqueue_at`` reached, or never sent), oldest first."""
+    def list_to_enqueue(self, now: datetime, *, latest: datetime, limit: int = 100) -> list[str]:
+        """Return pending jobs that no message may be waiting for, oldest first."""
         statement = (
             select(jobs.c.id)
             .where(
                 jobs.c.status == JobStatus.PENDING.value,
                 jobs.c.pending_action.is_(None),
-                or_(jobs.c.next_enqueue_at.is_(None), jobs.c.next_enqueue_at <= now),
+                or_(jobs.c.next_enqueue_at.is_(None), jobs.c.next_enqueue_at <= now, jobs.c.next_enqueue_at > latest),
             )
             .order_by(jobs.c.created_at, jobs.c.id)
             .limit(limit)

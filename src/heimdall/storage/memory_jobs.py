@@ -9,7 +9,7 @@ from typing import Any
 from heimdall.domain.errors import ConflictError
 from heimdall.domain.events import EventType
 from heimdall.domain.jobs import Claim, Job, JobStatus, PendingAction
-from heimdall.domain.ports import ExpiredLease, JobQuery, Page, ProgressUpdate, Stamp
+from heimdall.domain.ports import HeldLease, JobQuery, Page, ProgressUpdate, Stamp
 from heimdall.storage.column_types import clean_text
 from heimdall.storage.faults import CONFLICT_MESSAGE
 from heimdall.storage.job_paging import check_limit, decode_cursor, encode_cursor, is_after, ordered, searched_text
@@ -105,6 +105,7 @@ class MemoryJobs:
             started_at=row.job.started_at or now,
             status_changed_at=now,
             worker_seen_at=now,
+            notice=None,
         )
         self._state.jobs[job_id] = replace(row, job=job, worker_id=worker_id, lease_expires_at=lease_until, next_enqueue_at=None)
         return job
@@ -144,14 +145,13 @@ class MemoryJobs:
         """Forget worker and lease (after a transition out of running)."""
         self._set(job_id, worker_id=None, lease_expires_at=None, next_enqueue_at=None)
 
-    def list_expired(self, now: datetime, *, limit: int = 100) -> list[ExpiredLease]:
-        """Return running jobs whose lease ended before ``now``."""
-        found = [
-            (row.lease_expires_at, row.job.id, row)
+    def list_leases(self, job_id: str | None = None) -> list[HeldLease]:
+        """Return the leases of all running jobs, or of one."""
+        return [
+            HeldLease(row.job.id, row.worker_id, (row.job.attempt, row.lease_expires_at))
             for row in self._state.jobs.values()
-            if row.job.status is JobStatus.RUNNING and row.lease_expires_at is not None and row.lease_expires_at < now
+            if row.job.status is JobStatus.RUNNING and row.worker_id and row.lease_expires_at and job_id in (None, row.job.id)
         ]
-        return [ExpiredLease(row.job, row.losses) for _, _, row in sorted(found, key=lambda item: item[:2])[:limit]]
 
     def count_loss(self, job_id: str) -> int:
         """Add one to the attempts lost in a row and return how many they are now."""
@@ -163,14 +163,14 @@ class MemoryJobs:
         """Set the attempts lost in a row to 0 (a person resumed the job)."""
         self._set(job_id, losses=0)
 
-    def list_to_enqueue(self, now: datetime, *, limit: int = 100) -> list[str]:
-        """Return pending jobs that no message may be waiting for (``next_enqueue_at`` reached, or never sent), oldest first."""
+    def list_to_enqueue(self, now: datetime, *, latest: datetime, limit: int = 100) -> list[str]:
+        """Return pending jobs that no message may be waiting for, oldest first."""
         due = [
             row.job
             for row in self._state.jobs.values()
             if row.job.status is JobStatus.PENDING
             and row.job.pending_action is None
-            and (row.next_enqueue_at is None or row.next_enqueue_at <= now)
+            and (row.next_enqueue_at is None or not now < row.next_enqueue_at <= latest)
         ]
         return [job.id for job in ordered("oldest", due)[:limit]]
 

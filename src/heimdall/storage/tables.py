@@ -67,6 +67,7 @@ jobs: Final = Table(
     Column("device", JsonText),
     Column("error_message", CleanText),
     Column("error_detail", CleanText),
+    Column("notice", CleanText),
     Index(None, "created_at", "id"),
     Index(None, "name_folded", "id"),
     Index(None, "status", "version"),

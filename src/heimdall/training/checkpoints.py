@@ -10,6 +10,7 @@ environment (versions, threads, processor) differs, the run goes on and says tha
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -28,7 +29,7 @@ from torch import Tensor
 
 from heimdall import __version__
 from heimdall.domain.catalogue import get_architecture
-from heimdall.domain.errors import CheckpointError, StorageFullError
+from heimdall.domain.errors import CheckpointError, StorageFullError, UnavailableError
 from heimdall.domain.jobs import TrainingJobConfig
 from heimdall.domain.training import CheckpointFile
 from heimdall.training.state import RunState
@@ -116,8 +117,8 @@ def write_checkpoint(state: RunState, identity: Identity, folder: Path) -> Check
 
     Raises
     ------
-    StorageFullError
-        Where it could not be written; nothing is left behind.
+    StorageFullError, UnavailableError
+        The disk is full, or the file could not be written for another reason; nothing is left behind.
     """
     started_at = time.perf_counter()
     content = safetensors.torch.save(_collect_tensors(state), {_METADATA_KEY: _describe(state, identity)})
@@ -131,8 +132,10 @@ def write_checkpoint(state: RunState, identity: Identity, folder: Path) -> Check
         partial.rename(path)
     except OSError as error:
         partial.unlink(missing_ok=True)
-        raise StorageFullError(
-            f"The checkpoint could not be written ({error.strerror}). Free some disk space; the job resumes from the one before."
+        if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+            raise StorageFullError("The disk is full, so the checkpoint could not be written. Free some space.") from error
+        raise UnavailableError(
+            f"The checkpoint could not be written ({error.strerror}). Check the disk that holds the artifacts."
         ) from error
     digest = hashlib.sha256(content).hexdigest()
     return CheckpointFile(path, digest, state.epoch, state.step, state.batch, time.perf_counter() - started_at)

@@ -262,7 +262,7 @@ class _Attempt:
         )
 
     def _save_checkpoint(self) -> None:
-        self._sink.save_checkpoint(write_checkpoint(self._state, self._run.identity, self._run.request.work_dir))
+        self._sink.save_checkpoint(lambda: write_checkpoint(self._state, self._run.identity, self._run.request.work_dir))
 
     def _make_model(self) -> ModelDraft:
         # Here and not at the top: onnx and onnxruntime take a second to import, and most attempts never come this far.

@@ -13,14 +13,15 @@ import signal
 import sys
 import traceback
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from heimdall.domain.errors import HeimdallError, LeaseLostError, StorageFullError, UnavailableError
-from heimdall.domain.jobs import Claim, PendingAction
+from heimdall.domain.jobs import Claim, Job, PendingAction
 from heimdall.domain.training import TrainingOutcome, TrainingRequest
+from heimdall.services.jobs import FULL_DISK_BYTES
+from heimdall.worker.checkpoints import FoundCheckpoint, find_checkpoint
 from heimdall.worker.control import ControlThread
 from heimdall.worker.exits import ExitCode
 from heimdall.worker.lifeline import bind_to_parent
@@ -86,19 +87,18 @@ class Attempt:
             beat_fd=order.beat_fd,
             poll_s=container.settings.control_poll_s,
         )
-        self._sink = JobSink(attempts=container.attempts, claim=order.claim, control=self._control, clock=container.clock)
+        self._sink = JobSink(
+            attempts=container.attempts, claim=order.claim, control=self._control, clock=container.clock, has_room=self._has_room
+        )
 
     def run(self) -> ExitCode:
         """Train, and write how it ended. Returns GAVE_UP or LEASE_LOST where nothing could be written."""
         signal.signal(signal.SIGTERM, lambda *_: self._control.drain())
         self._control.start()
         try:
-            with self._open_request() as request:
-                self._finish(self._train(request))
+            self._train_to_an_end()
         except LeaseLostError:
             return ExitCode.LEASE_LOST
-        except StorageFullError as error:
-            return self._fail(error.detail)
         except UnavailableError as error:
             logger.error("gave_up", extra={"reason": error.detail})
             return ExitCode.GAVE_UP
@@ -112,17 +112,32 @@ class Attempt:
             self._control.stop()
         return ExitCode.DONE
 
+    def _train_to_an_end(self) -> None:
+        """Train; what a full disk interrupted (but a write, which waits by itself) is done again from the last checkpoint."""
+        while True:
+            try:
+                with self._open_request() as request:
+                    self._finish(self._train(request))
+            except StorageFullError as error:
+                if self._sink.wait_for_room(error):
+                    continue
+                self._finish(TrainingOutcome(stopped_for=self._control.asked))
+            return
+
+    def _has_room(self) -> bool:
+        return self._container.artifacts.free_bytes() >= FULL_DISK_BYTES
+
     @contextmanager
     def _open_request(self) -> Iterator[TrainingRequest]:
         container = self._container
         job = self._sink.persist(lambda _: container.jobs.get(self._claim.job_id))
         dataset = self._sink.persist(lambda _: container.datasets.get(job.dataset_id))
-        checkpoint_key = job.checkpoint.key if job.checkpoint else None
         with (
             container.artifacts.local(f"datasets/{dataset.id}") as dataset_dir,
             container.artifacts.scratch() as work_dir,
-            self._open_checkpoint(checkpoint_key) as checkpoint_path,
+            ExitStack() as stack,
         ):
+            found = self._find_checkpoint(job, stack)
             yield TrainingRequest(
                 job_id=job.id,
                 attempt=self._claim.attempt,
@@ -130,17 +145,19 @@ class Attempt:
                 dataset=dataset,
                 dataset_dir=dataset_dir,
                 work_dir=work_dir,
-                checkpoint=job.checkpoint,
-                checkpoint_path=checkpoint_path,
+                checkpoint=found.pointer if found else None,
+                checkpoint_path=found.path if found else None,
             )
 
-    @contextmanager
-    def _open_checkpoint(self, key: str | None) -> Iterator[Path | None]:
-        if key is None:
-            yield None
-            return
-        with self._container.artifacts.local(key) as path:
-            yield path
+    def _find_checkpoint(self, job: Job, stack: ExitStack) -> FoundCheckpoint | None:
+        if job.checkpoint is None:
+            return None
+        found = find_checkpoint(self._container.artifacts, job.checkpoint, stack)
+        if found.damage is not None:
+            damage = found.damage
+            logger.warning("checkpoint_damaged", extra={"reason": damage, "epoch": found.pointer.epoch, "step": found.pointer.step})
+            self._sink.persist(lambda _: self._container.attempts.fall_back(self._claim, found.pointer, damage))
+        return found
 
     def _train(self, request: TrainingRequest) -> TrainingOutcome:
         # Here, not above: the parent imports this module's neighbours and must stay without torch.

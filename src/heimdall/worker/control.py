@@ -70,6 +70,11 @@ class ControlThread:
         """What a person asked for, without the worker's own stop."""
         return self._word
 
+    @property
+    def is_asked_to_stop(self) -> bool:
+        """True where a person or the stopping worker wants this attempt to end."""
+        return self._word is not None or self._is_draining
+
     def read(self) -> PendingAction | None:
         """Return what the loop must do now; called between any two optimizer steps.
 

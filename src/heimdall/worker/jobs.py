@@ -84,6 +84,8 @@ class JobRunner:
             extra = {"job_id": now.id, "job_name": now.name, "attempt": claimed.attempt}
             if now.attempt != claimed.attempt or now.status is JobStatus.RUNNING:
                 logger.warning("attempt_lost", extra=extra)
+            elif now.status is JobStatus.PENDING and self._stop_request() is not StopRequest.NONE:
+                logger.info("job_handed_back", extra=extra | ({"step": now.checkpoint.step} if now.checkpoint else {}))
             else:
                 level = logging.WARNING if now.status is JobStatus.FAILED else logging.INFO
                 logger.log(level, f"job_{now.status}", extra=extra | {"reason": now.error_message})

@@ -8,15 +8,21 @@ import secrets
 import signal
 import socket
 import time
+from contextlib import suppress
 from types import FrameType
 from typing import TYPE_CHECKING, Final
 
+from heimdall.domain.errors import UnavailableError
+from heimdall.domain.jobs import JobStatus
 from heimdall.logs import configure_logging
 from heimdall.settings import Settings
 from heimdall.worker.supervision import StopRequest
 
 if TYPE_CHECKING:
     from celery.worker import WorkController
+
+    from heimdall.bootstrap import Container
+    from heimdall.worker.spare import Children
 
 _SAME_REQUEST_S: Final = 1.0
 """s within which further signals mean the same stop (a terminal's Ctrl-C and a supervisor's SIGTERM come together)."""
@@ -75,6 +81,7 @@ def run_worker(settings: Settings) -> int:
     container.store.migrate()
     container.artifacts.sweep_stale(older_than_s=60)
     worker_id = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
+    container.registry.enter(worker_id)
     celery = make_celery(settings.broker_url, settings.data_dir, prefix=settings.queue_prefix, is_worker=True)
     children = Children(settings)
     jobs = JobRunner(
@@ -87,7 +94,12 @@ def run_worker(settings: Settings) -> int:
     )
     datasets = DatasetRunner(store=container.store, settings=settings, stop_request=switch.read)
     register_tasks(celery, jobs, datasets)
-    sweeper = SweeperThread(container.sweeper, period_s=settings.sweep_s, on_death=lambda: switch.ask(exit_code=1))
+    sweeper = SweeperThread(
+        container.sweeper,
+        period_s=settings.sweep_s,
+        on_death=lambda: switch.ask(exit_code=1),
+        tidy=lambda: container.artifacts.sweep_stale(older_than_s=60),
+    )
     controller: WorkController = celery.WorkController(
         hostname=worker_id,
         # One thread a job, one for data sets, one that takes messages off the queue while all slots are full.
@@ -100,6 +112,7 @@ def run_worker(settings: Settings) -> int:
         ),
     )
     sweeper.start()
+    _prepare_for_waiting_jobs(container, children)
     try:
         if switch.request is StopRequest.NONE:
             controller.start()
@@ -110,6 +123,14 @@ def run_worker(settings: Settings) -> int:
         container.close()
     logger.info("worker_stopped")
     return switch.exit_code or (controller.exitcode or 0)
+
+
+def _prepare_for_waiting_jobs(container: Container, children: Children) -> None:
+    """Let torch load for a job that waits or that a dead worker left, while this worker connects and the lease runs out."""
+    with suppress(UnavailableError):
+        counts = container.jobs.count_by_status()
+        if counts[JobStatus.PENDING] or counts[JobStatus.RUNNING]:
+            children.keep_spare()
 
 
 def main() -> int:

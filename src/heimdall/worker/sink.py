@@ -5,15 +5,17 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime
 from typing import Final, TypeVar
 
-from heimdall.domain.errors import StorageFullError, UnavailableError
+from heimdall.domain.errors import LeaseLostError, StorageFullError, UnavailableError
 from heimdall.domain.events import Tick
 from heimdall.domain.jobs import Claim, DeviceInfo, PendingAction
 from heimdall.domain.ports import Clock
 from heimdall.domain.training import CheckpointFile, EpochReport
 from heimdall.services.attempts import AttemptService
+from heimdall.services.jobs import FULL_DISK_NOTICE
 from heimdall.worker.control import ControlThread
 
 PATIENCE_S: Final = 60.0
@@ -44,6 +46,7 @@ class JobSink:
         clock: Clock,
         patience_s: float = PATIENCE_S,
         sleep: Callable[[float], None] = time.sleep,
+        has_room: Callable[[], bool] = lambda: True,
     ) -> None:
         self._attempts = attempts
         self._claim = claim
@@ -51,6 +54,9 @@ class JobSink:
         self._clock = clock
         self._patience_s = patience_s
         self._sleep = sleep
+        self._has_room = has_room
+        self._is_waiting = False
+        self._is_said = False
 
     def report_device(self, device: DeviceInfo, *, resume_is_exact: bool | None) -> None:
         """Store where the attempt runs."""
@@ -87,9 +93,17 @@ class JobSink:
         extra = {"epoch": metric.epoch, "of": report.total_epochs, "seconds": round(metric.epoch_duration_seconds or 0, 2)}
         logger.info("epoch_finished", extra={**extra, **{name: _round(getattr(metric, name)) for name in _LOGGED}})
 
-    def save_checkpoint(self, checkpoint: CheckpointFile) -> None:
-        """Make the checkpoint durable. StorageFullError keeps the one before."""
-        self.persist(lambda _: self._attempts.save_checkpoint(self._claim, checkpoint))
+    def save_checkpoint(self, write: Callable[[], CheckpointFile]) -> None:
+        """Make the checkpoint durable; the one before stays valid until then."""
+        written: list[CheckpointFile] = []
+
+        def save(_: bool) -> CheckpointFile:
+            if not written:
+                written.append(write())
+            self._attempts.save_checkpoint(self._claim, written[0])
+            return written[0]
+
+        checkpoint = self.persist(save)
         self._control.note_step()
         place = {"epoch": checkpoint.epoch, "step": checkpoint.step, "batch": checkpoint.batch}
         logger.info("checkpoint_saved", extra={**place, "write_s": _round(checkpoint.write_s)})
@@ -99,14 +113,14 @@ class JobSink:
         return self._control.read()
 
     def persist(self, write: Callable[[bool], T]) -> T:
-        """Call ``write(is_repeat)`` until it is done, as long as the lease can be held.
+        """Call ``write(is_repeat)`` until it is done, as long as the lease can be held. A full disk is waited for without end.
 
         Raises
         ------
         LeaseLostError
             The job belongs to another attempt.
         StorageFullError
-            At once: waiting makes no room.
+            The disk is full, and the attempt was asked to stop meanwhile.
         UnavailableError
             Nothing answered for ``patience_s``.
         """
@@ -115,13 +129,53 @@ class JobSink:
         is_repeat = False
         while True:
             try:
-                return write(is_repeat)
-            except StorageFullError:
-                raise
+                result = write(is_repeat)
+            except StorageFullError as error:
+                self._note_full_disk(error)
+                if self._control.is_asked_to_stop:
+                    raise
+                deadline = time.monotonic() + self._patience_s
             except UnavailableError:
-                self._control.check_lease()
                 if time.monotonic() >= deadline:
                     raise
+            else:
+                self._note_room()
+                return result
+            self._control.check_lease()
             is_repeat = True
             self._sleep(pause_s)
             pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
+
+    def wait_for_room(self, error: StorageFullError) -> bool:
+        """Wait until the disk has room again; False where the attempt was asked to stop meanwhile. LeaseLostError."""
+        pause_s = _FIRST_PAUSE_S
+        while True:
+            self._note_full_disk(error)
+            self._control.check_lease()
+            if self._control.is_asked_to_stop:
+                return False
+            self._sleep(pause_s)
+            if self._has_room():
+                return True
+            pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
+
+    def _note_full_disk(self, error: StorageFullError) -> None:
+        """Say once, in the log and where the database still takes it on the job, that the attempt waits; and that it lives."""
+        self._control.note_step()
+        if not self._is_waiting:
+            self._is_waiting = True
+            logger.warning("waiting_for_disk_space", extra={"reason": error.detail})
+        if not self._is_said:
+            with suppress(UnavailableError):
+                self._attempts.note_waiting(self._claim, FULL_DISK_NOTICE)
+                self._is_said = True
+
+    def _note_room(self) -> None:
+        if self._is_waiting:
+            self._is_waiting = False
+            logger.info("disk_space_is_back")
+        if self._is_said:
+            # An attempt that just ended took the sentence with it.
+            with suppress(UnavailableError, LeaseLostError):
+                self._attempts.note_waiting(self._claim, None)
+                self._is_said = False

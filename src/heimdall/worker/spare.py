@@ -129,8 +129,10 @@ def _give_order(process: subprocess.Popen[bytes], claim: Claim) -> bool:
 
 def wait_for_order() -> Claim | None:
     """Be the spare: import what training needs, then wait for a claim on standard input. None where none came."""
-    _warm_up()
-    if not select.select([sys.stdin], [], [], SPARE_LIFE_S)[0]:
+    _import_training()
+    if not _is_order_there(0):
+        _import_export()
+    if not _is_order_there(SPARE_LIFE_S):
         return None
     line = sys.stdin.readline()
     if not line:
@@ -140,9 +142,17 @@ def wait_for_order() -> Claim | None:
     return claim
 
 
-def _warm_up() -> None:
+def _is_order_there(timeout_s: float) -> bool:
+    return bool(select.select([sys.stdin], [], [], timeout_s)[0])
+
+
+def _import_export() -> None:
+    """Import what only the end of a job needs; an order that is there already does not wait for it."""
     import onnxruntime  # noqa: F401
     import onnxscript  # noqa: F401
+
+
+def _import_training() -> None:
     import torch
 
     import heimdall.bootstrap

@@ -201,6 +201,7 @@ class Supervisor:
         elif request is StopRequest.AT_ONCE:
             self._kill()
         elif request is StopRequest.DRAIN and watch.terminated_at is None:
+            logger.info("asked_for_checkpoint", extra={"job_id": self._claim.job_id, "within_s": self._settings.stop_grace_s})
             self._terminate(now, reason=None)
             watch.terminated_at = now + self._settings.stop_grace_s - _KILL_AFTER_S  # it may take its grace to write a checkpoint
         elif watch.asked is not None and not watch.has_stepped:

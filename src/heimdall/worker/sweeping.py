@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable
+from contextlib import suppress
+from typing import Final
 
-from heimdall.domain.errors import HeimdallError
+from heimdall.domain.errors import HeimdallError, UnavailableError
 from heimdall.services.sweeper import Sweeper, SweepReport
+
+TIDY_S: Final = 60.0
 
 logger = logging.getLogger(__name__)
 
@@ -17,14 +22,18 @@ class SweeperThread:
 
     Parameters
     ----------
+    tidy
+        Removes what dead processes left unfinished; called every :data:`TIDY_S`.
     on_death
         Called where the thread ends without having been asked to.
     """
 
-    def __init__(self, sweeper: Sweeper, *, period_s: float, on_death: Callable[[], None]) -> None:
+    def __init__(self, sweeper: Sweeper, *, period_s: float, on_death: Callable[[], None], tidy: Callable[[], object]) -> None:
         self._sweeper = sweeper
         self._period_s = period_s
         self._on_death = on_death
+        self._tidy = tidy
+        self._tidied_at = time.monotonic()
         self._stop = threading.Event()
         self._trouble: str | None = None
         self._thread = threading.Thread(target=self._run, name="sweeper", daemon=True)
@@ -54,6 +63,10 @@ class SweeperThread:
         except HeimdallError as error:
             self._note_trouble(error.detail)
             return
+        if time.monotonic() - self._tidied_at >= TIDY_S:
+            self._tidied_at = time.monotonic()
+            with suppress(UnavailableError):
+                self._tidy()
         self._note_trouble("The message broker does not answer." if report.is_broker_away else None)
         self._say(report)
 

@@ -14,7 +14,7 @@ from typing import BinaryIO
 from heimdall.domain.base import new_id
 from heimdall.domain.datasets import Dataset, DatasetKind, DatasetStatus
 from heimdall.domain.errors import HeimdallError, NotFoundError, StorageFullError
-from heimdall.domain.jobs import Claim, Job, TrainingJobConfig
+from heimdall.domain.jobs import Claim, Job, JobStatus, TrainingJobConfig
 from heimdall.domain.metrics import TrainingMetric
 from heimdall.domain.models import FinalMetrics, Normalization, Performance
 from heimdall.domain.training import CheckpointFile, EpochReport, ModelDraft
@@ -23,18 +23,24 @@ from heimdall.services.attempts import AttemptService
 from heimdall.services.jobs import JobService, JobSettings
 from heimdall.services.sweeper import Sweeper
 from heimdall.storage.memory import MemoryStore
+from heimdall.storage.presence import MemoryRegistry
 
 
 @dataclass
 class SetClock:
-    """A clock that moves when told."""
+    """A clock that moves when told; ``jump`` moves the wall clock alone, as a person or NTP does."""
 
     time: datetime = datetime(2026, 5, 4, 12, tzinfo=UTC)
+    elapsed_s: float = 0.0
 
     def now(self) -> datetime:
         return self.time
 
     def advance(self, seconds: float) -> None:
+        self.time += timedelta(seconds=seconds)
+        self.elapsed_s += seconds
+
+    def jump(self, seconds: float) -> None:
         self.time += timedelta(seconds=seconds)
 
 
@@ -44,6 +50,10 @@ class DictArtifacts:
 
     files: dict[str, bytes] = field(default_factory=dict)
     fault: HeimdallError | None = None
+    free: int = 1 << 40
+
+    def free_bytes(self) -> int:
+        return self.free
 
     def put(self, key: str, source: Path) -> None:
         if self.fault is not None:
@@ -98,8 +108,27 @@ class JobBench:
             clock=self.clock,
             settings=self.settings,  # type: ignore[arg-type]
         )
-        self.sweeper = Sweeper(store=self.store, queue=self.queue, clock=self.clock, settings=self.settings)
+        self.registry = MemoryRegistry()
+        self.sweeper = self.make_sweeper()
         self.dataset_id = self.add_dataset().id
+
+    def make_sweeper(self) -> Sweeper:
+        return Sweeper(
+            store=self.store,
+            queue=self.queue,
+            clock=self.clock,
+            settings=self.settings,
+            registry=self.registry,
+            monotonic=lambda: self.clock.elapsed_s,
+        )
+
+    def sweep_for(self, seconds: int) -> dict[str, JobStatus]:
+        """Let time pass with a sweep now and after every second; returns the jobs that were moved."""
+        moved = dict(self.sweeper.sweep().moved)
+        for _ in range(seconds):
+            self.clock.advance(1)
+            moved |= self.sweeper.sweep().moved
+        return moved
 
     def add_dataset(self, status: DatasetStatus = DatasetStatus.READY) -> Dataset:
         dataset = Dataset(

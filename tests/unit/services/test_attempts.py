@@ -3,7 +3,10 @@ from pathlib import Path
 import pytest
 
 from heimdall.domain.errors import LeaseLostError, StorageFullError, UnavailableError
-from heimdall.domain.jobs import DeviceInfo, JobStatus, PendingAction
+from heimdall.domain.jobs import Checkpoint, DeviceInfo, JobStatus, PendingAction
+from heimdall.domain.ports import JobQuery
+from heimdall.services.attempt_files import name_model, tidy_checkpoints
+from heimdall.services.jobs import FULL_DISK_NOTICE
 from tests.unit.services.job_bench import JobBench, disk_full, make_draft, write_checkpoint
 
 
@@ -61,8 +64,7 @@ def test_a_repeated_epoch_whose_first_call_was_committed_writes_nothing_twice(be
 def test_nothing_can_be_written_under_a_lost_lease(bench: JobBench, tmp_path: Path) -> None:
     job = bench.create()
     claim = bench.claim(job)
-    bench.clock.advance(11)
-    bench.sweeper.sweep()
+    bench.sweep_for(11)
     other = bench.claim(job, "w2")
     before = bench.jobs.get(job.id)
     files = dict(bench.artifacts.files)
@@ -95,6 +97,73 @@ def test_the_last_two_checkpoints_are_kept(bench: JobBench, tmp_path: Path) -> N
     assert stored.checkpoint is not None
     assert (stored.checkpoint.step, stored.checkpoint.size_bytes) == (30, len(b"weights at 30"))
     assert sorted(bench.artifacts.files) == [f"checkpoints/{job.id}/a1-s20-b0.safetensors", f"checkpoints/{job.id}/a1-s30-b0.safetensors"]
+
+
+def test_a_frozen_worker_that_wakes_while_tidying_touches_no_later_attempt(bench: JobBench, tmp_path: Path) -> None:
+    job = bench.create()
+    first = bench.claim(job)
+    for step in (10, 20):
+        bench.save_checkpoint(first, tmp_path, step)
+    old_view = bench.jobs.get(job.id)
+    bench.attempts.hand_back(first)
+    bench.save_checkpoint(bench.claim(job, "w2"), tmp_path, 30)
+    tidy_checkpoints(bench.artifacts, old_view)  # type: ignore[arg-type]
+    stored = bench.jobs.get(job.id).checkpoint
+    assert stored is not None
+    assert stored.previous is not None
+    assert {stored.key, stored.previous.key} <= set(bench.artifacts.files)
+
+
+def test_a_fall_back_is_the_jobs_record_an_event_and_the_next_checkpoints_previous(bench: JobBench, tmp_path: Path) -> None:
+    job = bench.create()
+    claim = bench.claim(job)
+    for step, epoch in ((10, 1), (20, 2)):
+        bench.save_checkpoint(claim, tmp_path, step, epoch)
+    newest = bench.jobs.get(job.id).checkpoint
+    assert newest is not None
+    assert newest.previous is not None
+    older = Checkpoint(**newest.previous.model_dump())
+    bench.attempts.fall_back(claim, older, "The checkpoint of epoch 2 (step 20) is damaged: its SHA-256 differs")
+    now = bench.jobs.get(job.id)
+    assert now.checkpoint == older
+    assert now.notice is not None
+    assert "epoch 2" in now.notice
+    assert "went on from epoch 1 (step 10)" in now.notice
+    assert bench.jobs.events(job.id)[0][-1].data["reason"] == "checkpoint_damaged"
+    bench.save_checkpoint(claim, tmp_path, 21, 2)
+    stored = bench.jobs.get(job.id).checkpoint
+    assert stored is not None
+    assert stored.previous == older.as_previous()
+    assert bench.attempts.finish_completed(claim, make_draft(tmp_path))
+    assert bench.jobs.get(job.id).notice == now.notice, "what was healed stays on the record"
+
+
+def test_the_model_files_of_an_attempt_that_died_before_its_row_are_removed(bench: JobBench, tmp_path: Path) -> None:
+    job = bench.create()
+    claim = bench.claim(job)
+    bench.artifacts.files[f"models/{name_model(job.id, 1)}/model.onnx"] = b"orphan"
+    bench.sweep_for(11)
+    bench.claim(job, "w2")
+    assert bench.artifacts.files == {}
+    bench.artifacts.files[f"models/{name_model(job.id, 2)}/model.onnx"] = b"orphan"
+    bench.registry.gone.add("w2")
+    bench.sweeper.sweep()
+    bench.jobs.cancel(job.id)
+    assert bench.artifacts.files == {}
+    with pytest.raises(LeaseLostError):
+        bench.attempts.heartbeat(claim)
+
+
+def test_a_silent_job_on_a_full_disk_says_what_it_waits_for(bench: JobBench) -> None:
+    job = bench.create()
+    bench.claim(job)
+    bench.artifacts.free = 1000
+    assert bench.jobs.get(job.id).notice is None
+    bench.clock.advance(11)
+    assert bench.jobs.get(job.id).notice == FULL_DISK_NOTICE
+    assert bench.jobs.find(JobQuery()).items[0].notice == FULL_DISK_NOTICE
+    bench.artifacts.free = 1 << 30
+    assert bench.jobs.get(job.id).notice is None
 
 
 def test_a_full_disk_at_a_checkpoint_leaves_the_one_before_valid(bench: JobBench, tmp_path: Path) -> None:

@@ -367,10 +367,13 @@ class JobMachine(RuleBasedStateMachine):
     def fail(self, claim: Claim) -> None:
         self._do(self.bench.attempts.finish_failed, claim, "It failed.", "Traceback")
 
-    @rule(seconds=st.sampled_from([1.0, 6.0, 11.0, 70.0]))
-    def wait_and_sweep(self, seconds: float) -> None:
-        self.bench.clock.advance(seconds)
-        self.bench.sweeper.sweep()
+    @rule(seconds=st.sampled_from([1, 6, 11, 70]))
+    def wait_and_sweep(self, seconds: int) -> None:
+        self.bench.sweep_for(seconds)
+
+    @rule(seconds=st.sampled_from([-4000.0, -30.0, 30.0, 4000.0]))
+    def jump(self, seconds: float) -> None:
+        self.bench.clock.jump(seconds)
 
     @rule(job_id=consumes(job_ids))
     def delete(self, job_id: str) -> None:

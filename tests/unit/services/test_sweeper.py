@@ -19,14 +19,13 @@ def test_a_quiet_system_is_left_alone(bench: JobBench) -> None:
     assert bench.sweeper.sweep().is_quiet
 
 
-def test_an_expired_lease_puts_the_job_back_and_sends_it_again(bench: JobBench) -> None:
+def test_a_silent_worker_loses_the_job_and_it_is_sent_again(bench: JobBench) -> None:
     job = bench.create()
     claim = bench.claim(job)
-    bench.clock.advance(9)
+    assert bench.sweep_for(9) == {}
     bench.attempts.heartbeat(claim)
-    bench.clock.advance(9)
-    assert bench.sweeper.sweep().moved == {}
-    bench.clock.advance(2)
+    assert bench.sweep_for(10) == {}
+    bench.clock.advance(1)
     report = bench.sweeper.sweep()
     assert report.moved == {job.id: JobStatus.PENDING}
     assert report.sent == (job.id,)
@@ -35,21 +34,66 @@ def test_an_expired_lease_puts_the_job_back_and_sends_it_again(bench: JobBench) 
     assert "silent for more than 10 s" in frame.data["reason"]
 
 
+def test_a_worker_of_this_machine_whose_process_is_gone_is_not_waited_for(bench: JobBench) -> None:
+    job = bench.create()
+    bench.claim(job)
+    bench.registry.gone.add("w1")
+    assert bench.sweeper.sweep().moved == {job.id: JobStatus.PENDING}
+
+
+@pytest.mark.parametrize("seconds", [-86_400.0, 86_400.0])
+def test_a_clock_that_jumps_neither_ends_a_lease_nor_keeps_a_dead_one_alive(bench: JobBench, seconds: float) -> None:
+    job = bench.create()
+    claim = bench.claim(job)
+    bench.sweep_for(3)
+    bench.clock.jump(seconds)
+    assert bench.sweep_for(3) == {}
+    bench.attempts.heartbeat(claim)
+    assert bench.sweep_for(10) == {}
+    assert bench.sweep_for(2) == {job.id: JobStatus.PENDING}
+
+
+def test_a_clock_set_back_keeps_no_lost_message_waiting(bench: JobBench) -> None:
+    job = bench.create()
+    bench.clock.jump(-7200)
+    assert bench.sweeper.sweep().sent == (job.id,)
+
+
+def test_a_sweeper_that_slept_does_not_blame_the_others(bench: JobBench) -> None:
+    job = bench.create()
+    claim = bench.claim(job)
+    bench.sweeper.sweep()
+    bench.clock.advance(3600)
+    assert bench.sweeper.sweep().moved == {}
+    bench.attempts.heartbeat(claim)
+    assert bench.sweep_for(9) == {}
+
+
+def test_a_database_that_was_away_gives_every_worker_its_whole_lease_again(bench: JobBench) -> None:
+    bench.claim(bench.create())
+    bench.sweep_for(8)
+    bench.store.is_away = True
+    for _ in range(20):
+        bench.clock.advance(1)
+        with pytest.raises(UnavailableError):
+            bench.sweeper.sweep()
+    bench.store.is_away = False
+    assert bench.sweep_for(9) == {}
+
+
 @pytest.mark.parametrize(("action", "status"), [("pause", JobStatus.PAUSED), ("cancel", JobStatus.CANCELLED)])
 def test_an_expired_job_is_paused_or_cancelled_where_that_was_asked(bench: JobBench, action: str, status: JobStatus) -> None:
     job = bench.create()
     bench.claim(job)
     getattr(bench.jobs, action)(job.id)
-    bench.clock.advance(11)
-    assert bench.sweeper.sweep().moved == {job.id: status}
+    assert bench.sweep_for(11) == {job.id: status}
 
 
 def test_a_job_that_loses_every_worker_fails_with_a_sentence(bench: JobBench) -> None:
     job = bench.create()
     for _ in range(3):
         bench.claim(job)
-        bench.clock.advance(11)
-        bench.sweeper.sweep()
+        bench.sweep_for(11)
     failed = bench.jobs.get(job.id)
     assert failed.status is JobStatus.FAILED
     assert failed.error_message is not None
@@ -91,15 +135,12 @@ def test_a_paused_or_running_job_is_not_sent(bench: JobBench) -> None:
 
 def test_a_data_set_whose_builder_is_gone_is_sent_again(bench: JobBench) -> None:
     dataset = bench.add_dataset(DatasetStatus.BUILDING)
-    assert bench.sweeper.sweep().sent_datasets == ()
-    bench.clock.advance(15)
+    bench.sweep_for(15)
     with bench.store.write() as tx:
         tx.datasets.save(dataset.evolve(progress_percent=40.0, version=dataset.version + 1), expected_version=dataset.version)
-    assert bench.sweeper.sweep().sent_datasets == ()
-    bench.clock.advance(15)
-    assert bench.sweeper.sweep().sent_datasets == ()
-    bench.clock.advance(6)
-    assert bench.sweeper.sweep().sent_datasets == (dataset.id,)
+    bench.sweep_for(19)
+    assert list(bench.queue.datasets) == []
+    bench.sweep_for(1)
     assert list(bench.queue.datasets) == [dataset.id]
 
 

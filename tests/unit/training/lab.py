@@ -100,8 +100,8 @@ class MemorySink:
     def report_epoch(self, report):
         self.reports.append(report)
 
-    def save_checkpoint(self, checkpoint):
-        self.checkpoints.append(checkpoint)
+    def save_checkpoint(self, write):
+        self.checkpoints.append(write())
 
     def requested_action(self):
         self.num_asked += 1

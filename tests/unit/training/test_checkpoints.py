@@ -174,7 +174,7 @@ def test_a_full_disk_leaves_nothing_half_written(lab, monkeypatch):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(checkpoints.os, "fsync", refuse)
-    with pytest.raises(StorageFullError, match="Free some disk space"):
+    with pytest.raises(StorageFullError, match="Free some space"):
         checkpoints.write_checkpoint(run.state, run.identity, run.request.work_dir)
     assert not list(Path(run.request.work_dir).iterdir())
 

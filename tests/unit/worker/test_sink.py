@@ -1,10 +1,13 @@
+from pathlib import Path
+
 import pytest
 
 from heimdall.domain.errors import LeaseLostError, StorageFullError, UnavailableError
 from heimdall.domain.jobs import PendingAction
+from heimdall.domain.training import CheckpointFile
 from heimdall.worker.control import ControlThread
 from heimdall.worker.sink import JobSink
-from tests.unit.services.job_bench import JobBench
+from tests.unit.services.job_bench import JobBench, write_checkpoint
 
 
 class Rig:
@@ -55,13 +58,52 @@ def test_patience_ends(rig: Rig) -> None:
     assert rig.slept == []
 
 
-def test_a_full_disk_is_not_waited_for(rig: Rig) -> None:
+def test_a_full_disk_is_waited_for_and_said_on_the_job_as_long_as_it_lasts(rig: Rig) -> None:
+    notices: list[str | None] = []
+
+    def write(_: bool) -> str:
+        notices.append(rig.bench.jobs.get(rig.job.id).notice)
+        if len(notices) < 40:
+            raise StorageFullError("full")
+        return "done"
+
+    assert rig.make(patience_s=0).persist(write) == "done"
+    assert notices[0] is None
+    assert notices[1] is not None
+    assert notices[1].startswith("Waiting: the disk is full.")
+    assert rig.bench.jobs.get(rig.job.id).notice is None
+    reasons = [frame.data.get("reason") for frame in rig.bench.jobs.events(rig.job.id)[0]]
+    assert reasons[-2:] == ["waiting", "going_on"], "said once when it began and once when it was over"
+
+
+def test_a_stop_is_heard_while_the_disk_is_full(rig: Rig) -> None:
     def fail(_: bool) -> None:
+        if len(rig.slept) == 3:
+            rig.control.drain()
         raise StorageFullError("full")
 
     with pytest.raises(StorageFullError):
         rig.sink.persist(fail)
-    assert rig.slept == []
+    assert not rig.sink.wait_for_room(StorageFullError("full"))
+    assert len(rig.slept) == 3
+
+
+def test_a_checkpoint_that_found_no_room_is_written_again(rig: Rig, tmp_path: Path) -> None:
+    calls: list[int] = []
+
+    def write() -> CheckpointFile:
+        calls.append(1)
+        if len(calls) == 1:
+            raise StorageFullError("full")
+        return write_checkpoint(tmp_path, 10)
+
+    rig.sink.save_checkpoint(write)
+    rig.bench.artifacts.fault = StorageFullError("full")
+    rig.sink.save_checkpoint(lambda: write_checkpoint(tmp_path, 20))
+    checkpoint = rig.bench.jobs.get(rig.job.id).checkpoint
+    assert checkpoint is not None
+    assert checkpoint.previous is not None
+    assert (checkpoint.step, checkpoint.previous.step) == (20, 10)
 
 
 def test_only_the_second_call_is_a_repeat(rig: Rig) -> None:
@@ -78,8 +120,7 @@ def test_only_the_second_call_is_a_repeat(rig: Rig) -> None:
 
 
 def test_a_lost_lease_is_the_loops_to_hear(rig: Rig) -> None:
-    rig.bench.clock.advance(11)
-    rig.bench.sweeper.sweep()
+    rig.bench.sweep_for(11)
     with pytest.raises(LeaseLostError):
         rig.sink.report_epoch(rig.bench.report(rig.claim, 1))
 

@@ -154,7 +154,7 @@ def test_a_child_without_a_step_is_ended_and_one_with_steps_is_not(rig: Rig) -> 
 
 def test_a_lost_lease_ends_the_child_and_touches_nothing(rig: Rig) -> None:
     def lose() -> None:
-        rig.bench.clock.advance(60)
+        rig.bench.registry.gone.add("w1")
         rig.bench.sweeper.sweep()
         rig.bench.claim(rig.job, "w2")
 

@@ -65,6 +65,7 @@ export const JobCard = memo(function JobCard({ job, isSelected, isSelecting, onS
         <StatusBadge status={job.status} pending_action={job.pending_action} />
       </div>
       <JobProgress job={job} />
+      {job.notice && <p className="line-clamp-3 rounded-control bg-paused-fill/12 px-3 py-2 text-sm">{job.notice}</p>}
       {job.status === 'failed' ? <Failure job={job} /> : <Results job={job} />}
       <p className="mt-auto truncate pt-1 text-sm text-muted" title={`${dataset}, ${config.model_architecture}`}>
         {config.model_architecture} · batch {config.batch_size} · lr {formatNumber(config.learning_rate)} · {dataset}

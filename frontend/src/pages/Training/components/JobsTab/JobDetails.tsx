@@ -14,6 +14,7 @@ export function JobDetails({ job }: { job: TrainingJob }) {
   return (
     <div className="flex flex-col gap-6">
       {job.error_message && <Failure job={job} />}
+      {job.notice && <p className="rounded-control bg-paused-fill/12 p-3 font-medium">{job.notice}</p>}
       <Section title="Run">
         <Facts
           items={[
