@@ -16,9 +16,10 @@ $(STAMPS)/python: requirements.lock pyproject.toml
 	@command -v $(PYTHON) >/dev/null || { echo "Python 3.11 or newer is needed: set PYTHON=/path/to/python3.11"; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed, this is $$($(PYTHON) --version). Set PYTHON=/path/to/python3.11"; exit 1; }
 	@mkdir -p $(STAMPS)
+	@echo "Installing Python packages into .venv; the first time this takes some minutes."
 	@test -x $(PY) || $(PYTHON) -m venv .venv
-	$(PY) -m pip install --quiet --disable-pip-version-check -r requirements.lock
-	$(PY) -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	@$(PY) -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	@$(PY) -m pip install --quiet --disable-pip-version-check --no-deps --editable .
 	@touch $@
 
 $(STAMPS)/dev: requirements-dev.lock $(STAMPS)/python
@@ -27,12 +28,15 @@ $(STAMPS)/dev: requirements-dev.lock $(STAMPS)/python
 
 $(STAMPS)/npm: frontend/package-lock.json
 	@command -v npm >/dev/null || { echo "Node 20 or newer is needed to build the page (npm was not found)."; exit 1; }
+	@node -e 'process.exit(parseInt(process.versions.node) < 20 ? 1 : 0)' || { echo "Node 20 or newer is needed to build the page, this is $$(node --version)."; exit 1; }
 	@mkdir -p $(STAMPS)
-	cd frontend && npm ci --no-audit --no-fund --loglevel=error
+	@echo "Installing what builds the page; the first time this takes some minutes."
+	@cd frontend && npm ci --no-audit --no-fund --loglevel=error >/dev/null
 	@touch $@
 
 $(STAMPS)/frontend: $(STAMPS)/npm $(shell find frontend/src frontend/public frontend/index.html frontend/vite.config.ts -type f 2>/dev/null)
-	cd frontend && npm run --silent build
+	@echo "Building the page."
+	@cd frontend && npm run --silent build -- --logLevel warn
 	@touch $@
 
 dev: $(STAMPS)/dev $(STAMPS)/npm

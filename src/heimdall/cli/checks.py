@@ -160,15 +160,14 @@ def _judge_cuda(devices: list[str], build: str | None) -> Check:
 def check_dependencies(settings: Settings) -> Iterator[Check]:
     """Ask database, broker and artifact store whether they answer."""
     names = {"database": settings.database_url, "broker": settings.broker_url, "artifacts": settings.artifacts_url}
-    is_new = not settings.data_dir.exists()
+    # A start that was refused, for its port, leaves the folder without a database.
+    is_new = not (settings.data_dir / "heimdall.sqlite").exists() if settings.is_embedded_database else not settings.data_dir.exists()
     if is_new and not any(names.values()):
         for name in names:
             yield Check(name, "ok", "embedded, made at the first start")
         return
     if is_new:
-        yield Check(
-            "services", "warning", "not asked: the data folder does not exist yet", "Start once with 'heimdall up', then look again."
-        )
+        yield Check("services", "warning", "not asked: nothing was started here yet", "Start once with 'heimdall up', then look again.")
         return
     try:
         from heimdall.bootstrap import build_container

@@ -20,6 +20,11 @@ def test_new_folder_is_fine_and_nothing_is_made(tmp_path: Path) -> None:
     assert not (tmp_path / "new").exists()
 
 
+def test_folder_that_a_refused_start_left_empty_is_as_good_as_new(tmp_path: Path) -> None:
+    DataFolderLock(tmp_path).release()
+    assert {check.status for check in checks.check_dependencies(Settings(data_dir=tmp_path))} == {"ok"}
+
+
 def test_folder_below_a_file_is_missing_with_a_way_out(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     check = checks.check_data_folder(Settings(data_dir=tmp_path / "file" / "data"))
