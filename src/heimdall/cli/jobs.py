@@ -23,6 +23,13 @@ app = typer.Typer(
     rich_markup_mode=None, add_completion=False, no_args_is_help=True, help="List, watch, pause, resume, cancel and delete jobs."
 )
 
+
+def complete_statuses(incomplete: str) -> list[str]:
+    """Return what a shell may complete the last of several states to."""
+    done, comma, begun = incomplete.rpartition(",")
+    return [f"{done}{comma}{status}" for status in JobStatus if status.startswith(begun)]
+
+
 JobReference = Annotated[str, typer.Argument(metavar="JOB", help="Id, beginning of an id, or name.")]
 _LOG_POLL_S: Final = 0.5
 _SHOWN_ABOVE: Final = frozenset({"job_name", "dataset_id", "model_architecture"})
@@ -33,7 +40,12 @@ def list_jobs(
     session: Session,
     status: Annotated[
         list[str] | None,
-        typer.Option("--status", metavar="STATUS", help=f"Only jobs in these states, separated by commas: {', '.join(JobStatus)}."),
+        typer.Option(
+            "--status",
+            metavar="STATUS",
+            autocompletion=complete_statuses,
+            help=f"Only jobs in these states, separated by commas: {', '.join(JobStatus)}.",
+        ),
     ] = None,
     text: Annotated[str | None, typer.Option("--search", help="Only jobs with this in name, id, architecture or data set.")] = None,
     limit: Annotated[int, typer.Option(min=1, max=200, help="How many, newest first.")] = 50,

@@ -9,6 +9,7 @@ import orjson
 import pytest
 
 from heimdall.api.openapi import describe_api, write_openapi
+from heimdall.services.metrics import MAX_POINTS, MIN_POINTS
 
 ROOT = Path(__file__).parents[3]
 
@@ -78,3 +79,10 @@ def test_every_reference_leads_somewhere(document: dict[str, Any]) -> None:
     names = {reference.removeprefix("#/components/schemas/") for reference in references(document)}
     assert names <= set(document["components"]["schemas"])
     assert orjson.loads(write_openapi()) == document
+
+
+def test_bounds_of_max_points_stand_in_the_description(document: dict[str, Any]) -> None:
+    parameters = document["paths"]["/api/v1/training/jobs/{job_id}/metrics"]["get"]["parameters"]
+    [found] = [parameter for parameter in parameters if parameter["name"] == "max_points"]
+    number = found["schema"]["anyOf"][0]
+    assert (number["minimum"], number["maximum"]) == (MIN_POINTS, MAX_POINTS)

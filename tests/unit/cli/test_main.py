@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -95,3 +96,19 @@ def test_open_host_without_token_is_refused_with_the_fix(run_cli: Run) -> None:
     error = json.loads(err)
     assert (code, error["code"], error["field"]) == (1, "token_needed", "host")
     assert "export HEIMDALL_TOKEN=" in error["detail"]
+
+
+@pytest.mark.parametrize(
+    ("words", "offered"),
+    [
+        ("heimdall jo", "job"),
+        ("heimdall job ", "list"),
+        ("heimdall dataset import ", "powder"),
+        ("heimdall train --dev", "--device"),
+        ("heimdall job list --status pending,ru", "pending,running"),
+    ],
+)
+def test_shell_completes_commands_options_and_values(words: str, offered: str) -> None:
+    environment = {**os.environ, "_HEIMDALL_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(words.count(" "))}
+    found = subprocess.run([sys.executable, "-m", "heimdall.cli.main"], env=environment, capture_output=True, text=True, check=False)
+    assert offered in found.stdout.split(), found.stderr
