@@ -72,7 +72,7 @@ STATUS_OF: Final[dict[type[HeimdallError], int]] = {
 """The one table. A class that is not in it takes the status of its nearest ancestor that is."""
 
 ERROR_TEXTS: Final = {
-    400: "The Host header is not one this server answers to.",
+    400: "The Host header is not one this server answers to, or the connection ended too early.",
     401: "A token or a sign-in is needed.",
     403: "The role is not enough, or the page that asks comes from a foreign origin.",
     404: "There is no such thing.",

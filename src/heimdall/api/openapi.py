@@ -11,6 +11,8 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 import heimdall
+from heimdall.api.errors import ERROR_TEXTS
+from heimdall.api.links import add_links
 from heimdall.api.routes import add_api_routes
 from heimdall.api.schemas import ContinueJob, Problem, RenameModel
 from heimdall.domain.datasets import ImportDatasetConfig, SyntheticDatasetConfig
@@ -31,6 +33,12 @@ Errors are `Problem {code, detail, field}`. Instants are UTC, ISO 8601 with `Z`.
 Sockets: `/ws/training/{job_id}?since=SEQ` (without `since`: the job's whole log) and `/ws/training?since=SEQ` for all jobs
 (without `since`: from now on), each message an `EventFrame`; first `connected`, then every event after `since`, then live.
 """
+
+
+_SECURITY: Final = (
+    "The server's token (`HEIMDALL_TOKEN`) or a token of its OpenID Connect provider. Not needed on a server that listens on its own "
+    "machine alone and has neither. In the browser a cookie stands for it. 403 names the role that is needed."
+)
 
 
 def describe_api() -> dict[str, Any]:
@@ -56,9 +64,13 @@ def describe_api() -> dict[str, Any]:
         _drop_titles(schema)
         if name not in inputs and "properties" in schema:
             schema["required"] = sorted(schema["properties"])
-    for path in document["paths"].values():
+    _add_upload_form(schemas)
+    for address, path in document["paths"].items():
         for operation in path.values():
-            _describe_errors(operation)
+            _describe_errors(operation, is_free="/health/" in address)
+    document["components"]["securitySchemes"] = {"bearer": {"type": "http", "scheme": "bearer", "description": _SECURITY}}
+    document["security"] = [{"bearer": []}]
+    add_links(document)
     return document
 
 
@@ -67,7 +79,29 @@ def write_openapi() -> bytes:
     return orjson.dumps(describe_api(), option=orjson.OPT_SORT_KEYS | orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
 
 
-def _describe_errors(operation: dict[str, Any]) -> None:
+def _add_upload_form(schemas: dict[str, Any]) -> None:
+    """Describe the form that imports a data set: the fields of its configuration, and its files."""
+    config = schemas["ImportDatasetConfig"]
+    files = {
+        "type": "array",
+        "items": {"type": "string", "format": "binary"},
+        "minItems": 1,
+        "description": "Each file as a part of this name.",
+    }
+    schemas["ImportDatasetForm"] = {
+        **config,
+        "description": "An import of measurements: how to read the files, and the files themselves.",
+        "properties": {**config["properties"], "file": files},
+        "required": [*config.get("required", []), "file"],
+    }
+
+
+def _describe_errors(operation: dict[str, Any], *, is_free: bool) -> None:
+    everywhere = (400,) if is_free else (400, 401, 403)
+    for status in everywhere:
+        operation["responses"].setdefault(str(status), {"description": ERROR_TEXTS[status]})
+    if is_free:
+        operation["security"] = []
     problem = {"application/json": {"schema": {"$ref": _REF.format(model="Problem")}}}
     for status, response in operation["responses"].items():
         if status[0] in "45" and "Readiness" not in str(response.get("content")):

@@ -34,7 +34,14 @@ _COVARIANCE_OUTPUT: Final = "covariance_m2"
 _POSITION_OUTPUT: Final = "position_enu_m"
 _LATENCY_BUDGET_S: Final = 0.5
 _LATENCY_MAX_RUNS: Final = 50
-_MEMORY_WORDS: Final = ("bad_alloc", "bad allocation", "failed to allocate", "allocate memory", "out of memory")
+_MEMORY_WORDS: Final = (
+    "bad_alloc",
+    "bad allocation",
+    "failed to allocate",
+    "allocate memory",
+    "out of memory",
+    "exceeds the supported maximum",
+)
 
 
 class Report:

@@ -110,7 +110,7 @@ def check_domains(model: Any) -> str:  # noqa: ANN401
     for node in nodes:
         num_nodes += 1
         if node.domain not in STANDARD_DOMAINS:
-            detail = f"The operator '{node.op_type[:60]}' belongs to '{node.domain[:60]}'; only standard ONNX operators run here."
+            detail = f"The operator '{node.op_type[:60]}' belongs to {node.domain[:60]!a}; only standard ONNX operators run here."
             raise CheckFailedError("onnx_domain", detail)
     for function in model.functions:
         if function.domain in STANDARD_DOMAINS:

@@ -19,7 +19,11 @@ from heimdall.domain.errors import UnavailableError
 from heimdall.domain.models import CheckFailure, Examination, TensorSpec, Verification, VerificationCheck
 
 _PACKAGE_ROOT: Final = Path(__file__).resolve().parents[2]
-_START: Final = "import sys; sys.path.append(sys.argv[1]); from heimdall.verification.child import main; sys.exit(main(sys.argv[2:]))"
+_START: Final = (
+    "import sys; sys.argv[1] in sys.path or sys.path.insert(0, sys.argv[1]); "
+    "from heimdall.verification.child import main; sys.exit(main(sys.argv[2:]))"
+)
+"""The child runs the very code of its parent, also where another copy of the program is installed."""
 _MAX_RESULT_BYTES: Final = 1 << 20
 _MAX_NOISE_BYTES: Final = 4096
 _KEPT_VARIABLES: Final = ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "SYSTEMROOT")

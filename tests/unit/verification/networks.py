@@ -205,12 +205,115 @@ def endless_loop() -> onnx.ModelProto:
     return _wrap([helper.make_node("Loop", ["trips", "always", "x"], ["y"], body=body)], initializers=constants)
 
 
+def external_in_training() -> onnx.ModelProto:
+    model = _wrap([helper.make_node("Identity", ["x"], ["y"])])
+    training = model.training_info.add()
+    training.algorithm.initializer.append(_external_tensor("../secret.bin"))
+    return model
+
+
+def external_absolute() -> onnx.ModelProto:
+    return external_initializer("/proc/self/environ")
+
+
+def write_nested(depth: int) -> bytes:
+    """Subgraphs in subgraphs, written by hand: a parser or a walk that calls itself for each would fall over."""
+
+    def field(number: int, content: bytes) -> bytes:
+        size, text = len(content), b""
+        while size > 0x7F:
+            text += bytes([size & 0x7F | 0x80])
+            size >>= 7
+        return bytes([number << 3 | 2]) + text + bytes([size]) + content
+
+    graph = b""
+    for _ in range(depth):
+        graph = field(1, field(5, field(6, graph)))  # GraphProto.node, NodeProto.attribute, AttributeProto.g
+    return b"\x08\x08" + field(7, graph) + field(8, b"\x10\x12")  # ModelProto.ir_version, .graph, .opset_import
+
+
+def functions_that_call_each_other() -> onnx.ModelProto:
+    model = _wrap([helper.make_node("f", ["x"], ["y"], domain="mine")], domains=("mine",))
+    imports = [helper.make_opsetid("", 18), helper.make_opsetid("mine", 1)]
+    for own, other in (("f", "g"), ("g", "f")):
+        model.functions.append(
+            helper.make_function("mine", own, ["a"], ["b"], [helper.make_node(other, ["a"], ["b"], domain="mine")], imports)
+        )
+    return model
+
+
+def python_operator() -> onnx.ModelProto:
+    return _wrap([helper.make_node("PyOp", ["x"], ["y"], domain="ai.onnx.contrib")], domains=("ai.onnx.contrib",))
+
+
+def domain_that_looks_standard() -> onnx.ModelProto:
+    return _wrap([helper.make_node("Relu", ["x"], ["y"], domain="ai.onnx\u200b")], domains=("ai.onnx\u200b",))
+
+
+def names_that_steer_a_terminal() -> onnx.ModelProto:
+    name = "\x1b]0;owned\x07\x1b[2J<script>alert(1)</script>\u202e../../etc/passwd" + "n" * 10_000
+    return _wrap([helper.make_node("FormatDisk", ["x"], [name], name=name), helper.make_node("Identity", [name], ["y"])])
+
+
+def two_values_of_one_name() -> onnx.ModelProto:
+    return _wrap([helper.make_node("Identity", ["x"], ["y"]), helper.make_node("Neg", ["x"], ["y"])])
+
+
+def negative_dimension() -> onnx.ModelProto:
+    tensor = TensorProto(name="w", data_type=TensorProto.FLOAT, dims=[-1], raw_data=b"\x00" * 16)
+    return _wrap([helper.make_node("Add", ["x", "w"], ["y"])], initializers=[tensor])
+
+
+def overflowing_dimensions() -> onnx.ModelProto:
+    """Sizes whose product is 0 in 64 bits."""
+    tensor = TensorProto(name="w", data_type=TensorProto.FLOAT, dims=[1 << 32, 1 << 32], raw_data=b"")
+    return _wrap([helper.make_node("Add", ["x", "w"], ["y"])], initializers=[tensor])
+
+
+def giant_at_load() -> onnx.ModelProto:
+    """A constant that an optimizer would compute while loading: 4 TB."""
+    shape = numpy_helper.from_array(np.array([1 << 40], np.int64), "shape")
+    nodes = [
+        helper.make_node("ConstantOfShape", ["shape"], ["big"]),
+        helper.make_node("ReduceSum", ["big"], ["sum"]),
+        helper.make_node("Add", ["x", "sum"], ["y"]),
+    ]
+    return _wrap(nodes, initializers=[shape])
+
+
+def giant_tile() -> onnx.ModelProto:
+    repeats = numpy_helper.from_array(np.array([1 << 38], np.int64), "repeats")
+    return _wrap(
+        [helper.make_node("Tile", ["x", "repeats"], ["big"]), helper.make_node("ReduceSum", ["big"], ["y"])], initializers=[repeats]
+    )
+
+
+def giant_range() -> onnx.ModelProto:
+    ends = [numpy_helper.from_array(np.array(value, np.int64), name) for name, value in (("from", 0), ("to", 1 << 45), ("by", 1))]
+    nodes = [
+        helper.make_node("Range", ["from", "to", "by"], ["big"]),
+        helper.make_node("Cast", ["big"], ["cast"], to=TensorProto.FLOAT),
+        helper.make_node("ReduceSum", ["cast"], ["sum"]),
+        helper.make_node("Add", ["x", "sum"], ["y"]),
+    ]
+    return _wrap(nodes, initializers=ends)
+
+
 HOSTILE: dict[str, tuple[Any, str]] = {
     "external initializer": (external_initializer, "onnx_external_data"),
     "external constant": (external_constant, "onnx_external_data"),
     "external in a subgraph": (external_in_subgraph, "onnx_external_data"),
     "external in a function": (external_in_function, "onnx_external_data"),
     "external in a sparse tensor": (external_sparse, "onnx_external_data"),
+    "external in training": (external_in_training, "onnx_external_data"),
+    "external by an absolute path": (external_absolute, "onnx_external_data"),
+    "functions that call each other": (functions_that_call_each_other, "onnx_domain"),
+    "an operator in Python": (python_operator, "onnx_domain"),
+    "a domain that looks standard": (domain_that_looks_standard, "onnx_domain"),
+    "names that steer a terminal": (names_that_steer_a_terminal, "onnx_invalid"),
+    "two values of one name": (two_values_of_one_name, "onnx_invalid"),
+    "a negative dimension": (negative_dimension, "onnx_invalid"),
+    "dimensions whose product overflows": (overflowing_dimensions, "onnx_invalid"),
     "custom domain": (custom_domain, "onnx_domain"),
     "contrib domain in a subgraph": (contrib_domain_in_subgraph, "onnx_domain"),
     "function that redefines a standard operator": (shadowing_function, "onnx_domain"),
@@ -224,6 +327,9 @@ HOSTILE: dict[str, tuple[Any, str]] = {
 
 HOSTILE_AT_RUN: dict[str, tuple[Any, str]] = {
     "4 TB asked for at run": (giant_computed_tensor, "limits"),
+    "4 TB asked for at load": (giant_at_load, "limits"),
+    "4 TB by a tile": (giant_tile, "limits"),
+    "a range without end": (giant_range, "limits"),
     "endless loop": (endless_loop, "limits"),
 }
 """As above, but only running them shows it."""

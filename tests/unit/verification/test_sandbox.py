@@ -14,6 +14,7 @@ import numpy as np
 import psutil
 import pytest
 
+from heimdall.domain.bundles import clean_text
 from heimdall.verification.sandbox import SandboxVerifier
 from tests.unit.verification import networks
 
@@ -118,6 +119,8 @@ def test_a_hostile_network_is_refused_by_the_check_meant_for_it(verifier: Sandbo
     assert found.failure is not None, found
     assert found.failure.code == code, found.failure
     assert found.verification.status == "failed"
+    for text in (found.failure.detail, *(check.detail for check in found.verification.checks)):
+        assert clean_text(text, limit=500) == text
 
 
 @pytest.mark.parametrize("name", networks.HOSTILE_AT_RUN)
@@ -139,6 +142,17 @@ def test_a_network_that_eats_memory_or_time_is_ended_at_the_limit(tmp_path: Path
 def test_bytes_that_are_no_network_are_refused(verifier: SandboxVerifier, tmp_path: Path, data: bytes) -> None:
     path = tmp_path / "network.onnx"
     path.write_bytes(data)
+
+    found = verifier.examine(path, None)
+
+    assert found.failure is not None
+    assert found.failure.code == "onnx_invalid"
+
+
+@pytest.mark.parametrize("depth", [20, 40, 5000])
+def test_subgraphs_nested_deep_end_in_words(verifier: SandboxVerifier, tmp_path: Path, depth: int) -> None:
+    path = tmp_path / "network.onnx"
+    path.write_bytes(networks.write_nested(depth))
 
     found = verifier.examine(path, None)
 

@@ -26,18 +26,7 @@ _CREATE_SCHEMA: dict[str, Any] = {
         "required": True,
         "content": {
             "application/json": {"schema": {"$ref": "#/components/schemas/SyntheticDatasetConfig"}},
-            "multipart/form-data": {
-                "schema": {
-                    "allOf": [
-                        {"$ref": "#/components/schemas/ImportDatasetConfig"},
-                        {
-                            "type": "object",
-                            "required": ["file"],
-                            "properties": {"file": {"type": "array", "items": {"type": "string", "format": "binary"}}},
-                        },
-                    ]
-                }
-            },
+            "multipart/form-data": {"schema": {"$ref": "#/components/schemas/ImportDatasetForm"}},
         },
     }
 }

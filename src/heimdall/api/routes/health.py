@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Final
 
@@ -22,8 +21,6 @@ router = APIRouter(tags=["health"])
 
 _WRITE_PATIENCE_S: Final = 1.5
 """s to wait for the database's write lock: an epoch's transaction is a thousand times shorter."""
-_SHARED_S: Final = 1.0
-"""s for which a good answer is given again; a bad one is looked at anew."""
 _PATIENCE_S: Final = 4.0
 """s for one dependency; a broker takes up to 2 to say no."""
 
@@ -45,7 +42,7 @@ async def get_liveness() -> Response:
 async def get_readiness(request: Request) -> Response:
     """Ask each dependency, the database by a real write; 503 where one is down or locked, with what to do about it.
 
-    Probes that come within a second share one answer: asking often costs the dependencies nothing more.
+    Probes that come while a look runs share its answer: asking often costs the dependencies nothing more.
     """
     readiness: SharedAnswer = request.app.state.readiness
     body = await readiness.get(lambda: _look(request))
@@ -53,23 +50,16 @@ async def get_readiness(request: Request) -> Response:
 
 
 class SharedAnswer:
-    """One look for all who ask while it runs and for a moment after: anybody may probe, and a look writes to the disk."""
+    """One look for all who ask while it runs: anybody may probe, and a look writes to the disk, one at a time."""
 
-    def __init__(self, *, monotonic: Callable[[], float] = time.monotonic) -> None:
-        self._monotonic = monotonic
+    def __init__(self) -> None:
         self._running: asyncio.Task[Readiness] | None = None
-        self._until = float("-inf")
 
     async def get(self, look: Callable[[], Coroutine[Any, Any, Readiness]]) -> Readiness:
-        """Return the present answer, or start a look."""
-        if self._running is None or (self._running.done() and self._monotonic() >= self._until):
+        """Return the answer of the look that runs, or of a new one."""
+        if self._running is None or self._running.done():
             self._running = asyncio.create_task(look())
-            self._running.add_done_callback(self._note_end)
         return await asyncio.shield(self._running)
-
-    def _note_end(self, task: asyncio.Task[Readiness]) -> None:
-        failed = task.cancelled() or task.exception() is not None
-        self._until = float("-inf") if failed or task.result().status != "ready" else self._monotonic() + _SHARED_S
 
 
 async def _look(request: Request) -> Readiness:
