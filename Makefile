@@ -5,7 +5,7 @@ PY := .venv/bin/python
 BIN := .venv/bin
 STAMPS := .stamps
 .DEFAULT_GOAL := help
-.PHONY: help install dev up test test-py test-front check bench gen gen-check fmt clean chromium services shots
+.PHONY: help install dev up test test-py test-front check bench chaos chaos-long gen gen-check fmt clean chromium services shots
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -48,6 +48,15 @@ test: dev $(STAMPS)/frontend services chromium ## install what is needed and run
 	@$(MAKE) --no-print-directory check
 	@$(MAKE) --no-print-directory test-front
 	@$(MAKE) --no-print-directory test-py
+	@$(MAKE) --no-print-directory chaos
+
+chaos: $(STAMPS)/dev ## break it for three minutes, check that nothing was lost (SEED=… repeats a run)
+	$(PY) -m chaos --size embedded --seconds 70 $(if $(SEED),--seed $(SEED)) $(ARGS)
+	$(PY) -m chaos --size rabbitmq --seconds 30 $(if $(SEED),--seed $(SEED)) $(if $(filter true,$(CI)),--need-servers) $(ARGS)
+
+MINUTES ?= 30
+chaos-long: $(STAMPS)/dev ## the same for MINUTES=30 on each size, the broker gone for a minute at a time
+	$(PY) -m chaos --size embedded --size rabbitmq --size redis --seconds $$(( $(MINUTES) * 60 )) --broker-gone 60 --report chaos-report.json $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 test-py: $(STAMPS)/dev
 	$(PY) -m pytest $(ARGS)
