@@ -1,28 +1,30 @@
-import { useMemo } from 'react'
 import { useShallow } from 'zustand/react/shallow'
 import { FreshnessBadge } from '@/components/feedback/FreshnessBadge'
 import { useNow } from '@/lib/clock'
 import { judgeFreshness } from '@/lib/freshness'
-import { useTrainingStore } from '@/stores/trainingStore'
+import { runningJobs } from '@/stores/jobIndex'
+import { type TrainingState, useTrainingStore } from '@/stores/trainingStore'
 
-/** How far the page may be behind the truth. */
+/** How far the page may be behind the truth. Renders when the words change, not with each frame that is heard. */
 export function FreshnessStatus() {
   const now = useNow(1)
-  const { links, heardAt, jobsError, jobs, jobHeardAt } = useTrainingStore(
-    useShallow(({ links, heardAt, jobsError, jobs, jobHeardAt }) => ({ links, heardAt, jobsError, jobs, jobHeardAt })),
-  )
-  const workersHeardAt = useMemo(
-    () =>
-      jobs.flatMap((job) => {
-        if (job.status !== 'running') return []
-        const heard = jobHeardAt.get(job.id) ?? Date.parse(job.worker_seen_at ?? job.started_at ?? '')
-        return Number.isNaN(heard) ? [] : [heard]
+  const said = useTrainingStore(
+    useShallow((state) =>
+      judgeFreshness({
+        links: state.links.values(),
+        heardAt: state.heardAt,
+        isListFailing: state.jobsError !== null,
+        workersHeardAt: workersHeardAt(state),
+        now,
       }),
-    [jobs, jobHeardAt],
+    ),
   )
-  return (
-    <FreshnessBadge
-      {...judgeFreshness({ links: links.values(), heardAt, isListFailing: jobsError !== null, workersHeardAt, now })}
-    />
-  )
+  return <FreshnessBadge {...said} />
+}
+
+function workersHeardAt({ jobs, jobHeardAt }: TrainingState): number[] {
+  return runningJobs(jobs).flatMap((job) => {
+    const heard = jobHeardAt.get(job.id) ?? Date.parse(job.worker_seen_at ?? job.started_at ?? '')
+    return Number.isNaN(heard) ? [] : [heard]
+  })
 }

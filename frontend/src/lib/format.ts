@@ -12,14 +12,14 @@ export function formatNumber(value: number | null | undefined, digits = 4): stri
       .toExponential(digits - 1)
       .replace(/\.?0+e/, 'e')
       .replace('e+', 'e')
-  if (size >= 10_000) return Math.round(value).toLocaleString('en-US').replaceAll(',', '\u202f')
+  if (size >= 10_000) return inThousands(Math.round(value))
   // Whole numbers are not rounded to fewer digits than they have: 1852 stays 1852.
   return size >= 10 ** digits ? String(Math.round(value)) : String(Number(value.toPrecision(digits)))
 }
 
 export function formatCount(value: number | null | undefined): string {
   if (value === null || value === undefined) return NONE
-  return value < 10_000 ? String(value) : value.toLocaleString('en-US').replaceAll(',', '\u202f')
+  return value < 10_000 ? String(value) : inThousands(value)
 }
 
 export function formatMetres(value: number | null | undefined): string {
@@ -106,5 +106,8 @@ export function plural(count: number, one: string, many = `${one}s`): string {
   if (many.endsWith(' ago')) return `${count} ${count === 1 ? `${one} ago` : many}`
   return `${formatCount(count)} ${count === 1 ? one : many}`
 }
+
+/** By hand: `toLocaleString` takes a hundred times as long, and a live page writes many numbers. */
+const inThousands = (value: number): string => String(value).replace(/\B(?=(\d{3})+$)/g, '\u202f')
 
 const pad = (value: number): string => String(Math.floor(value)).padStart(2, '0')

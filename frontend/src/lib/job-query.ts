@@ -82,18 +82,22 @@ export const JOB_SORTS = {
 } as const
 export type JobSort = keyof typeof JOB_SORTS
 
+const byWords = new Intl.Collator(undefined, { numeric: true })
+/** Instants in ISO 8601 and ids sort by their characters; a collator would take a hundred times as long. */
+const byCharacters = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0)
+
 export function sortJobs<T extends SearchableJob & { created_at: string }>(jobs: readonly T[], sort: JobSort): T[] {
   const last = Number.POSITIVE_INFINITY
   const by: Record<JobSort, (a: T, b: T) => number> = {
-    newest: (a, b) => b.created_at.localeCompare(a.created_at),
-    oldest: (a, b) => a.created_at.localeCompare(b.created_at),
-    name: (a, b) => a.name.localeCompare(b.name, undefined, { numeric: true }),
+    newest: (a, b) => byCharacters(b.created_at, a.created_at),
+    oldest: (a, b) => byCharacters(a.created_at, b.created_at),
+    name: (a, b) => byWords.compare(a.name, b.name),
     progress: (a, b) => b.progress_percent - a.progress_percent,
     loss: (a, b) => (a.best_val_loss ?? last) - (b.best_val_loss ?? last) || 0,
     error: (a, b) => (a.best_val_error_median_m ?? last) - (b.best_val_error_median_m ?? last) || 0,
   }
   // Equal keys keep the newest first, so that nothing jumps between two refreshes.
   return [...jobs].sort(
-    (a, b) => by[sort](a, b) || b.created_at.localeCompare(a.created_at) || a.id.localeCompare(b.id),
+    (a, b) => by[sort](a, b) || byCharacters(b.created_at, a.created_at) || byCharacters(a.id, b.id),
   )
 }

@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest'
+import { growDomain, keepDomain } from '@/components/charts/steady'
 import { makeJob, makeMetric } from '@/test/samples'
 import { countGaps, curveOf, epochsOfWindow, makeX } from './curves'
 import { formSchema } from './field-schema'
@@ -7,7 +8,7 @@ import { judgeFreshness } from './freshness'
 import { estimateRun, toCli, toCurl, toFormValues } from './job-form'
 import { searchJobs, sortJobs } from './job-query'
 import { JOB_LIMITS } from './limits'
-import { attemptStarts, mergeRows } from './metric-rows'
+import { attemptStarts, mergeRows, thinRows } from './metric-rows'
 import { logTicks, nearestIndex, type Point, paddedDomain, roundTicks, smooth, thin } from './series'
 import { settleEach } from './settle'
 
@@ -172,4 +173,38 @@ it('settleEach reports what worked and what did not', async () => {
   })
   expect(outcome.done.sort()).toEqual([1, 3])
   expect(outcome.failed).toMatchObject([{ item: 2, error: { message: 'no' } }])
+})
+
+describe('rows of a long run', () => {
+  const rows = Array.from({ length: 4000 }, (_, index) =>
+    makeMetric(index + 1, { val_loss: index === 1234 ? 9 : 1, train_loss: index === 2345 ? -3 : 1 }),
+  )
+  it('are thinned to what a chart can show, with the extremes of every series', () => {
+    const thinned = thinRows(rows, ['val_loss', 'train_loss'], 400)
+    expect(thinned.length).toBeLessThanOrEqual(402)
+    expect([thinned[0]?.epoch, thinned.at(-1)?.epoch]).toEqual([1, 4000])
+    expect(Math.max(...thinned.map((row) => row.val_loss ?? 0))).toBe(9)
+    expect(Math.min(...thinned.map((row) => row.train_loss ?? 0))).toBe(-3)
+  })
+  it('stay whole below the limit, and keep values that are no number', () => {
+    expect(thinRows(rows, ['val_loss'], 400, 8000)).toBe(rows)
+    const broken = rows.map((row) =>
+      row.epoch === 77 ? { ...row, val_loss: null, non_finite: { val_loss: 'nan' } } : row,
+    )
+    expect(thinRows(broken, ['val_loss'], 100).some((row) => row.epoch === 77)).toBe(true)
+  })
+})
+
+describe('axes of a live chart', () => {
+  it('stay while points fit, make room when outgrown, shrink when nearly empty', () => {
+    const grown = growDomain(null, [1, 100], 2)
+    expect(grown).toEqual([1, 106])
+    expect(growDomain(grown, [1, 105], 2)).toBe(grown)
+    expect(growDomain(grown, [1, 107], 2)[1]).toBeGreaterThan(107)
+    const known: [number, number] = [0, 10]
+    expect(keepDomain(known, [1, 9], false)).toBe(known)
+    expect(keepDomain(known, [1, 11], false)[1]).toBeGreaterThan(11)
+    expect(keepDomain(known, [1, 3], false)).toEqual([1, 3])
+    expect(keepDomain([1, 10], [0.5, 10], true)[0]).toBeGreaterThan(0)
+  })
 })

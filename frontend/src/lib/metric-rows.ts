@@ -19,6 +19,38 @@ export function mergeRows<T extends MetricRow>(known: readonly T[], incoming: re
   return [...byEpoch.values()].sort((a, b) => a.epoch - b.epoch)
 }
 
+/**
+ * From more than `above` rows at most about `limit`: the first, the last, and of each stretch of epochs the lowest and the highest
+ * of every field. Rows with a value that is no number stay.
+ */
+export function thinRows<T extends MetricRow & { non_finite?: Record<string, string> }>(
+  rows: readonly T[],
+  fields: readonly (keyof T & string)[],
+  limit: number,
+  above = limit,
+): T[] {
+  if (rows.length <= above) return rows as T[]
+  const kept = new Set([0, rows.length - 1])
+  const buckets = Math.max(1, Math.floor(limit / (2 * fields.length)))
+  const size = rows.length / buckets
+  for (let bucket = 0; bucket < buckets; bucket += 1) {
+    const [start, end] = [Math.floor(bucket * size), Math.floor((bucket + 1) * size)]
+    for (const field of fields) for (const index of extremesOf(rows, field, start, end)) kept.add(index)
+  }
+  return rows.filter((row, index) => kept.has(index) || Object.keys(row.non_finite ?? {}).length > 0)
+}
+
+function extremesOf<T>(rows: readonly T[], field: keyof T, start: number, end: number): number[] {
+  let [low, high] = [-1, -1]
+  for (let index = start; index < end; index += 1) {
+    const value = rows[index]?.[field]
+    if (typeof value !== 'number') continue
+    if (low < 0 || value < Number(rows[low]?.[field])) low = index
+    if (high < 0 || value > Number(rows[high]?.[field])) high = index
+  }
+  return low < 0 ? [] : [low, high]
+}
+
 /** Epochs where a new attempt starts (the first attempt has no mark). */
 export function attemptStarts(rows: readonly MetricRow[]): { epoch: number; attempt: number }[] {
   const starts: { epoch: number; attempt: number }[] = []

@@ -5,8 +5,12 @@ export interface Point {
   y: number
 }
 
-/** A chart is SVG: more points than this per series cost frames (figures: 16.8 ms with 800, 50 ms with 1 600). */
+/** Points of one line, at most: more than the plot has pixels to tell apart, and each costs time in every frame. */
 export const MAX_CHART_POINTS = 800
+/** The same while points arrive: the line is drawn anew with each of them. */
+export const MAX_LIVE_POINTS = 400
+/** Rows asked for a run. They are shared by all series, each of which has its own extremes in them. */
+export const MAX_CHART_ROWS = 1600
 
 /**
  * At most `limit` points; first, last, minimum and maximum of each bucket stay, so no spike is hidden.

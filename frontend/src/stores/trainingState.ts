@@ -64,6 +64,8 @@ export interface TrainingState {
   importModel(file: File, onProgress?: (share: number) => void): Promise<ImportResult>
   renameModel(modelId: string, name: string): Promise<void>
   deleteModel(modelId: string, confirmName?: string): Promise<void>
+  /** Runs `work`, whose updates then reach the page all at once: many frames of a socket, one render. */
+  applyTogether(work: () => void): void
   handleJobUpdate(update: JobUpdate): void
   handleMetricUpdate(metric: TrainingMetric): void
   handleTick(jobId: string, tick: Tick): void
@@ -121,6 +123,23 @@ export function keepNewer(
   const unchanged = merged.length === known.length && merged.every((job, index) => job === known[index])
   return unchanged ? (known as TrainingJob[]) : merged
 }
+
+type ValueField = Exclude<keyof TrainingMetric, 'job_id' | 'epoch' | 'timestamp' | 'attempt' | 'non_finite'>
+
+/** The series of a metric row, each of which keeps its extremes when rows are thinned. */
+export const VALUE_FIELDS = [
+  'train_loss',
+  'val_loss',
+  'train_accuracy',
+  'val_accuracy',
+  'learning_rate',
+  'val_error_median_m',
+  'val_error_p68_m',
+  'val_error_p95_m',
+  'val_coverage_68',
+  'grad_norm',
+  'samples_per_second',
+] as const satisfies ValueField[]
 
 export const isWholeJob = (update: JobUpdate): update is TrainingJob => 'config' in update && 'created_at' in update
 

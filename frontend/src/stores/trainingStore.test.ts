@@ -196,3 +196,30 @@ describe('the connection', () => {
     expect(store().wsConnected).toBe(true)
   })
 })
+
+describe('news of one animation frame', () => {
+  it('reach the page together, and what else changed meanwhile stays', () => {
+    store().handleJobUpdate(makeJob({ version: 1 }))
+    const seen = vi.fn()
+    const stop = useTrainingStore.subscribe(seen)
+    store().applyTogether(() => {
+      for (const epoch of [1, 2, 3]) {
+        store().handleMetricUpdate(makeMetric(epoch))
+        store().handleJobUpdate({ id: makeJob().id, version: 1 + epoch, current_epoch: epoch })
+      }
+      useTrainingStore.setState({ modelsState: 'ready' })
+      seen.mockClear()
+    })
+    stop()
+    expect(seen).toHaveBeenCalledOnce()
+    expect(store().metrics.get(makeJob().id)).toHaveLength(3)
+    expect(store().jobs[0]?.current_epoch).toBe(3)
+    expect(store().modelsState).toBe('ready')
+  })
+
+  it('of a run of days leave no more rows than a chart can show', () => {
+    for (let epoch = 1; epoch <= 2000; epoch += 1) store().handleMetricUpdate(makeMetric(epoch))
+    expect(store().metrics.get(makeMetric(1).job_id)?.length).toBeLessThanOrEqual(512)
+    expect(store().metrics.get(makeMetric(1).job_id)?.at(-1)?.epoch).toBe(2000)
+  })
+})

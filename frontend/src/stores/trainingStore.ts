@@ -2,8 +2,8 @@ import { create } from 'zustand'
 import { toApiError } from '@/api/client'
 import * as api from '@/api/training'
 import { randomKey, saveBlob } from '@/lib/download'
-import { mergeRows } from '@/lib/metric-rows'
-import { MAX_CHART_POINTS } from '@/lib/series'
+import { mergeRows, thinRows } from '@/lib/metric-rows'
+import { MAX_CHART_ROWS } from '@/lib/series'
 import {
   emptyMaps,
   initialState,
@@ -13,14 +13,21 @@ import {
   noteFrames,
   noteHeartbeats,
   type TrainingState,
+  VALUE_FIELDS,
   withEntry,
   withoutEntry,
 } from './trainingState'
 
 export type { JobUpdate, LoadState, MetricsInfo, Tick, TrainingState } from './trainingState'
 
+/** Rows kept of a run that is only drawn on a card, at least: a thinner curve would look it. */
+const FEWEST_ROWS = 256
+
 /** Jobs deleted here: a list that was on its way when they went must not bring them back. */
 const deletedJobs = new Set<string>()
+
+/** What news of one animation frame have changed so far; null outside of such a batch. */
+let draft: TrainingState | null = null
 
 export const useTrainingStore = create<TrainingState>()((set, get) => ({
   ...initialState,
@@ -46,7 +53,7 @@ export const useTrainingStore = create<TrainingState>()((set, get) => ({
     }
   },
 
-  async fetchMetrics(jobId, maxPoints = MAX_CHART_POINTS) {
+  async fetchMetrics(jobId, maxPoints = MAX_CHART_ROWS) {
     const info = get().metricsInfo.get(jobId)
     const known = get().metrics.get(jobId) ?? []
     const isComplete = info?.state === 'ready' && info.maxPoints >= maxPoints
@@ -137,8 +144,21 @@ export const useTrainingStore = create<TrainingState>()((set, get) => ({
     set((state) => ({ models: state.models.filter((model) => model.id !== modelId) }))
   },
 
+  applyTogether(work) {
+    const before = get()
+    draft = before
+    try {
+      work()
+    } finally {
+      const after: TrainingState = draft
+      draft = null
+      const keys = Object.keys(after) as (keyof TrainingState)[]
+      set(Object.fromEntries(keys.filter((key) => after[key] !== before[key]).map((key) => [key, after[key]])))
+    }
+  },
+
   handleJobUpdate(update) {
-    set((state) => {
+    change((state) => {
       const known = state.jobs.find((job) => job.id === update.id)
       if (!known) {
         if (!isWholeJob(update) || deletedJobs.has(update.id)) return state
@@ -153,13 +173,16 @@ export const useTrainingStore = create<TrainingState>()((set, get) => ({
   },
 
   handleMetricUpdate(metric) {
-    set((state) => {
+    change((state) => {
       const rows = state.metrics.get(metric.job_id) ?? []
       const info = state.metricsInfo.get(metric.job_id)
       const lastEpoch = rows.at(-1)?.epoch ?? 0
       const isApart = metric.epoch > lastEpoch + 1 && info !== undefined && info.missingAfter === null
+      const most = Math.max(FEWEST_ROWS, info?.maxPoints ?? 0)
+      // A page left open for days keeps what a chart can show, not every epoch that it saw.
+      const merged = thinRows(mergeRows(rows, [metric]), VALUE_FIELDS, most, 2 * most)
       return {
-        metrics: withEntry(state.metrics, metric.job_id, mergeRows(rows, [metric])),
+        metrics: withEntry(state.metrics, metric.job_id, merged),
         ...(isApart
           ? { metricsInfo: withEntry(state.metricsInfo, metric.job_id, { ...info, missingAfter: lastEpoch }) }
           : {}),
@@ -168,12 +191,12 @@ export const useTrainingStore = create<TrainingState>()((set, get) => ({
   },
 
   handleTick(jobId, tick) {
-    set((state) => ({ ticks: withEntry(state.ticks, jobId, tick) }))
+    change((state) => ({ ticks: withEntry(state.ticks, jobId, tick) }))
   },
 
   handleJobGone(jobId) {
     deletedJobs.add(jobId)
-    set((state) => ({
+    change((state) => ({
       jobs: state.jobs.filter((job) => job.id !== jobId),
       jobsTotal: state.jobs.some((job) => job.id === jobId) ? state.jobsTotal - 1 : state.jobsTotal,
       metrics: withoutEntry(state.metrics, jobId),
@@ -192,9 +215,14 @@ export const useTrainingStore = create<TrainingState>()((set, get) => ({
   },
 
   noteHeard(frames) {
-    set((state) => ({ heardAt: Date.now(), jobHeardAt: noteFrames(state.jobHeardAt, frames) }))
+    change((state) => ({ heardAt: Date.now(), jobHeardAt: noteFrames(state.jobHeardAt, frames) }))
   },
 }))
+
+function change(recipe: (state: TrainingState) => Partial<TrainingState>): void {
+  if (draft) draft = { ...draft, ...recipe(draft) }
+  else useTrainingStore.setState(recipe)
+}
 
 /** Back to the first state; tests and the gallery start from here. */
 export function resetTrainingStore(): void {

@@ -1,17 +1,15 @@
-import { Download, Image, Maximize2, Table2 } from 'lucide-react'
-import { type ReactNode, useMemo, useRef, useState } from 'react'
-import { Button } from '@/components/ui/button'
+import { memo, type RefObject, useCallback, useEffect, useMemo, useRef, useState } from 'react'
 import { Card } from '@/components/ui/card'
 import { Dialog, DialogContent, DialogTitle } from '@/components/ui/dialog'
-import { DropdownMenu, DropdownMenuContent, DropdownMenuItem, DropdownMenuTrigger } from '@/components/ui/dropdown-menu'
-import { Tooltip } from '@/components/ui/tooltip'
 import { saveBlob } from '@/lib/download'
 import { svgToPng } from '@/lib/svg-to-png'
 import { ChartTable } from './ChartTable'
+import { ChartTools, type CsvLink } from './ChartTools'
 import type { ChartModel } from './chart-types'
 import { HoverLayer, type Zoom } from './HoverLayer'
 import { LegendRow } from './LegendRow'
-import { LinePlot, yDomainOf } from './LinePlot'
+import { LinePlot, type PlotFrame, yDomainOf } from './LinePlot'
+import { keepDomain, useSame, useTurn } from './steady'
 import { useElementWidth, useIsNear } from './useElementWidth'
 
 export interface ChartFrameProps {
@@ -19,31 +17,37 @@ export interface ChartFrameProps {
   zoom: Zoom
   onZoom: (zoom: Zoom) => void
   /** Full resolution, one per run. */
-  csvLinks: readonly { name: string; href: string }[]
+  csvLinks: readonly CsvLink[]
   note?: string | undefined
   /** Shown instead of the plot while there is nothing to draw. */
   empty: string
   height?: number
   /** Given in tests, where nothing is laid out. */
   width?: number
+  /** Told when the chart comes near the view or leaves it. */
+  onNear?: (isNear: boolean) => void
 }
 
-export function ChartFrame(props: ChartFrameProps) {
+/** Memoized throughout: a point that arrives renders the lines and the row of values, not the frame around them. */
+export const ChartFrame = memo(function ChartFrame(props: ChartFrameProps) {
   const [isLarge, setLarge] = useState(false)
+  const enlarge = useCallback(() => setLarge(true), [])
   return (
     <>
-      <ChartCard {...props} onEnlarge={() => setLarge(true)} />
-      <Dialog open={isLarge} onOpenChange={setLarge}>
-        <DialogContent size="full" className="max-sm:h-[94dvh]" aria-describedby={undefined}>
-          <DialogTitle className="sr-only">{props.model.title}</DialogTitle>
-          <div className="min-h-0 flex-1 overflow-y-auto pt-10">
-            <ChartCard {...props} height={Math.max(280, innerHeight - 240)} />
-          </div>
-        </DialogContent>
-      </Dialog>
+      <ChartCard {...props} onEnlarge={enlarge} />
+      {isLarge && (
+        <Dialog open onOpenChange={setLarge}>
+          <DialogContent size="full" className="max-sm:h-[94dvh]" aria-describedby={undefined}>
+            <DialogTitle className="sr-only">{props.model.title}</DialogTitle>
+            <div className="min-h-0 flex-1 overflow-y-auto pt-10">
+              <ChartCard {...props} height={Math.max(280, innerHeight - 240)} />
+            </div>
+          </DialogContent>
+        </Dialog>
+      )}
     </>
   )
-}
+})
 
 function ChartCard({
   model,
@@ -54,61 +58,35 @@ function ChartCard({
   empty,
   height = 232,
   width,
+  onNear,
   onEnlarge,
 }: ChartFrameProps & { onEnlarge?: () => void }) {
   const body = useRef<HTMLDivElement>(null)
   const measured = useElementWidth(body)
-  const isNear = useIsNear(body)
+  const isNear = useIsNear(body, onNear)
   const [isTable, setTable] = useState(false)
   const { hidden, toggle } = useHiddenSeries(model)
   const shown = useMemo(
     () => ({ ...model, series: model.series.filter((one) => !hidden.has(one.id)) }),
     [model, hidden],
   )
-  const yDomain = useMemo(() => yDomainOf(shown), [shown])
-  const isEmpty = model.series.every((one) => one.points.length === 0)
-  const savePicture = async () => {
-    const svg = body.current?.querySelector('svg')
-    if (svg) saveBlob(await svgToPng(svg, model.title), `${model.title.toLowerCase().replace(/[^a-z0-9]+/g, '-')}.png`)
-  }
   const plotWidth = width ?? measured
+  const frame = useFrame(shown, plotWidth, height)
+  const isEmpty = model.series.every((one) => one.points.length === 0)
+  const savePicture = usePicture(body, shown, csvLinks)
   return (
     <Card className="flex flex-col pb-2" role="group" aria-label={model.title} data-testid="chart">
-      <div className="flex items-center gap-1 py-2 pr-2 pl-4">
-        <h2 className="mr-auto min-w-0 font-semibold">{model.title}</h2>
-        <CsvLinks links={csvLinks} />
-        <Tool label="Save as PNG">
-          <Button
-            variant="ghost"
-            size="icon"
-            aria-label="Save as PNG"
-            disabled={isEmpty || isTable}
-            onClick={savePicture}
-          >
-            <Image />
-          </Button>
-        </Tool>
-        <Tool label={isTable ? 'Show the chart' : 'Show as a table'}>
-          <Button
-            variant="ghost"
-            size="icon"
-            aria-label="Show as a table"
-            aria-pressed={isTable}
-            onClick={() => setTable(!isTable)}
-          >
-            <Table2 />
-          </Button>
-        </Tool>
-        {onEnlarge && (
-          <Tool label="Full screen">
-            <Button variant="ghost" size="icon" aria-label="Full screen" onClick={onEnlarge}>
-              <Maximize2 />
-            </Button>
-          </Tool>
-        )}
-      </div>
+      <ChartTools
+        title={model.title}
+        links={csvLinks}
+        isTable={isTable}
+        canSave={!isEmpty && !isTable}
+        onSave={savePicture}
+        onTable={setTable}
+        onEnlarge={onEnlarge}
+      />
       <LegendRow model={model} hidden={hidden} onToggle={toggle} />
-      <div ref={body} className="relative" style={{ height }}>
+      <div ref={body} className="relative contain-layout contain-paint" style={{ height }}>
         {isEmpty ? (
           <p className="grid h-full place-items-center px-6 text-center text-sm text-muted">{empty}</p>
         ) : isTable ? (
@@ -117,8 +95,8 @@ function ChartCard({
           plotWidth > 0 &&
           (isNear || width !== undefined) && (
             <>
-              <LinePlot {...shown} width={plotWidth} height={height} yDomain={yDomain} />
-              <HoverLayer {...shown} yDomain={yDomain} zoom={zoom} onZoom={onZoom} />
+              <LinePlot frame={frame} series={shown.series} />
+              <HoverLayer {...shown} {...frame} zoom={zoom} onZoom={onZoom} />
             </>
           )
         )}
@@ -128,42 +106,43 @@ function ChartCard({
   )
 }
 
-/** Every epoch at full resolution: one link for one run, a menu for several. */
-function CsvLinks({ links }: { links: ChartFrameProps['csvLinks'] }) {
-  const [only] = links
-  if (!only) return null
-  if (links.length === 1)
-    return (
-      <Tool label="Every epoch as CSV">
-        <Button asChild variant="ghost" size="icon">
-          <a href={only.href} download aria-label={`CSV of ${only.name}`}>
-            <Download />
-          </a>
-        </Button>
-      </Tool>
-    )
-  return (
-    <DropdownMenu>
-      <DropdownMenuTrigger asChild>
-        <Button variant="ghost" size="icon" aria-label="CSV of a run">
-          <Download />
-        </Button>
-      </DropdownMenuTrigger>
-      <DropdownMenuContent className="max-w-80">
-        {links.map(({ name, href }) => (
-          <DropdownMenuItem key={href} asChild>
-            <a href={href} download>
-              <Download /> <span className="truncate">{name}</span>
-            </a>
-          </DropdownMenuItem>
-        ))}
-      </DropdownMenuContent>
-    </DropdownMenu>
-  )
+/** Saves what is seen, with its title, its runs and its legend: a picture is pasted where none of them stand beside it. */
+function usePicture(body: RefObject<HTMLElement | null>, model: ChartModel, links: ChartFrameProps['csvLinks']) {
+  const latest = useRef({ model, links })
+  useEffect(() => {
+    latest.current = { model, links }
+  })
+  return useCallback(async () => {
+    const svg = body.current?.querySelector('svg')
+    if (!svg) return
+    const { model, links } = latest.current
+    const picture = await svgToPng(svg, {
+      title: model.title,
+      caption: links.map((link) => link.name).join(', '),
+      legend: model.series.filter((one) => !one.faint),
+    })
+    saveBlob(picture, `${model.title.toLowerCase().replace(/[^a-z0-9]+/g, '-')}.png`)
+  }, [body])
 }
 
-function Tool({ label, children }: { label: string; children: ReactNode }) {
-  return <Tooltip text={label}>{children}</Tooltip>
+/** What the axes show. While points arrive it stays as long as they fit, and several charts change one after the other. */
+function useFrame(model: ChartModel, width: number, height: number): PlotFrame {
+  const { isLogY, isWholeX, formatX, formatY, isLive = false } = model
+  const wanted = useMemo(() => yDomainOf(model), [model])
+  const known = useRef<{ isLogY: boolean; domain: [number, number] } | null>(null)
+  const base = isLive && known.current?.isLogY === isLogY ? known.current.domain : null
+  const yDomain = useSame(keepDomain(base, wanted, isLogY))
+  known.current = { isLogY, domain: yDomain }
+  const xDomain = useSame(model.xDomain)
+  const marks = useSame(model.marks)
+  const references = useSame(model.references)
+  const frame = useMemo(
+    () => ({ width, height, xDomain, yDomain, marks, references, isLogY, isWholeX, formatX, formatY }),
+    [width, height, xDomain, yDomain, marks, references, isLogY, isWholeX, formatX, formatY],
+  )
+  const turned = useTurn(frame, isLive)
+  // Another size or another kind of axis is no matter of taking turns.
+  return turned.width === width && turned.height === height && turned.isLogY === isLogY ? turned : frame
 }
 
 function useHiddenSeries(model: ChartModel) {

@@ -1,6 +1,6 @@
-import { memo } from 'react'
-import { CartesianGrid, Line, LineChart, ReferenceDot, ReferenceLine, XAxis, YAxis } from 'recharts'
-import { logTicks, paddedDomain, roundTicks } from '@/lib/series'
+import { createContext, memo, useContext, useId, useMemo } from 'react'
+import { CartesianGrid, Curve, LineChart, ReferenceDot, ReferenceLine, XAxis, YAxis } from 'recharts'
+import { logTicks, type Point, paddedDomain, roundTicks } from '@/lib/series'
 import { type ChartMark, type ChartModel, type ChartSeries, PLOT } from './chart-types'
 
 const TICK = { fontSize: 11, fill: 'var(--muted)' }
@@ -29,15 +29,34 @@ export function yDomainOf({
   return paddedDomain([...values, ...near], isLogY)
 }
 
-interface LinePlotProps extends ChartModel {
-  width: number
-  height: number
-  yDomain: [number, number]
+/** Everything of a plot but its lines: what stands still while points arrive. */
+export type PlotFrame = Pick<
+  ChartModel,
+  'marks' | 'references' | 'xDomain' | 'isLogY' | 'isWholeX' | 'formatX' | 'formatY'
+> & { width: number; height: number; yDomain: [number, number] }
+
+interface LinePlotProps {
+  frame: PlotFrame
+  series: readonly ChartSeries[]
 }
 
-/** The drawing itself, by Recharts. Hover, zoom and cursor live in a layer above, so that moving the mouse draws nothing here again. */
-export const LinePlot = memo(function LinePlot(props: LinePlotProps) {
-  const { width, height, series, marks, references, xDomain, yDomain, isLogY, isWholeX, formatX, formatY } = props
+const SeriesContext = createContext<readonly ChartSeries[]>([])
+
+/**
+ * The drawing itself, by Recharts. Laying out axes takes it 10 ms and more, a new point of a line far less: so the lines reach
+ * the drawing past the frame, which is drawn again only when something of it changes. Hover, zoom and cursor live in a layer
+ * above, so that moving the mouse draws nothing here again.
+ */
+export function LinePlot({ frame, series }: LinePlotProps) {
+  return (
+    <SeriesContext value={series}>
+      <Frame {...frame} />
+    </SeriesContext>
+  )
+}
+
+const Frame = memo(function Frame(frame: PlotFrame) {
+  const { width, height, marks, references, xDomain, yDomain, isLogY, isWholeX, formatX, formatY } = frame
   const xTicks = roundTicks(xDomain, Math.max(3, Math.floor(width / 110)), isWholeX)
   const yTicks = isLogY ? logTicks(yDomain) : roundTicks(yDomain, Math.max(2, Math.floor(height / 48)))
   return (
@@ -59,7 +78,7 @@ export const LinePlot = memo(function LinePlot(props: LinePlotProps) {
         tickLine={false}
         axisLine={{ stroke: 'var(--border)' }}
         height={PLOT.bottom}
-        interval="preserveStartEnd"
+        interval={0}
       />
       <YAxis
         type="number"
@@ -72,6 +91,7 @@ export const LinePlot = memo(function LinePlot(props: LinePlotProps) {
         tickLine={false}
         axisLine={false}
         width={PLOT.left}
+        interval={0}
       />
       {references.map((level) => (
         <ReferenceLine
@@ -83,38 +103,72 @@ export const LinePlot = memo(function LinePlot(props: LinePlotProps) {
         />
       ))}
       {marks.map((mark) => (
-        <Mark key={`${mark.kind}${mark.x}`} mark={mark} y={yDomain[0]} />
+        <Mark key={`${mark.kind}${mark.x}${mark.color}`} mark={mark} y={yDomain[0]} />
       ))}
-      {series.map((one) => (
-        <Curve key={one.id} series={one} isLogY={isLogY} />
-      ))}
+      <Lines frame={frame} />
     </LineChart>
   )
 })
 
-function Curve({ series, isLogY }: { series: ChartSeries; isLogY: boolean }) {
-  const points = isLogY ? series.points.filter((point) => point.y > 0) : series.points
+function Lines({ frame }: { frame: PlotFrame }) {
+  const series = useContext(SeriesContext)
+  const clip = useId()
+  const toPixels = useMemo(() => placeIn(frame), [frame])
+  const { width, height } = frame
   return (
-    <Line
-      data={points as unknown as Record<string, number>[]}
-      dataKey="y"
-      name={series.name}
-      type="linear"
-      stroke={series.color}
-      strokeWidth={series.faint ? 1 : 1.75}
-      strokeOpacity={series.faint ? 0.3 : 1}
-      {...(series.dash ? { strokeDasharray: series.dash } : {})}
-      // A lone point has no line; without its dot the first epoch would be invisible.
-      dot={points.length === 1 ? { r: 3, fill: series.color, strokeWidth: 0 } : false}
-      activeDot={false}
-      isAnimationActive={false}
-      connectNulls
-    />
+    <g clipPath={`url(#${clip})`}>
+      <clipPath id={clip}>
+        <rect x={PLOT.left} y={0} width={width - PLOT.left - PLOT.right} height={height - PLOT.bottom} />
+      </clipPath>
+      {series.map((one) => (
+        <Line key={one.id} {...one} toPixels={toPixels} />
+      ))}
+    </g>
   )
 }
 
+type ToPixels = (points: readonly Point[]) => Point[]
+
+/** Where a point lies in the drawing: the same arithmetic as the axes beside it. Values that a log axis cannot show are left out. */
+function placeIn({ width, height, xDomain, yDomain, isLogY }: PlotFrame): ToPixels {
+  const scale = isLogY ? Math.log : (value: number) => value
+  const [left, low] = [xDomain[0], scale(yDomain[0])]
+  const perX = (width - PLOT.left - PLOT.right) / (xDomain[1] - left)
+  const perY = (height - PLOT.top - PLOT.bottom) / (scale(yDomain[1]) - low)
+  const round = (value: number) => Math.round(value * 10) / 10
+  const bottom = height - PLOT.bottom
+  return (points) =>
+    (isLogY ? points.filter((point) => point.y > 0) : points).map(({ x, y }) => ({
+      x: round(PLOT.left + (x - left) * perX),
+      y: round(bottom - (scale(y) - low) * perY),
+    }))
+}
+
+const Line = memo(function Line({ points, color, dash, faint, toPixels }: ChartSeries & { toPixels: ToPixels }) {
+  const places = useMemo(() => toPixels(points), [points, toPixels])
+  const [only] = places
+  return (
+    <g className="recharts-layer recharts-line">
+      <Curve
+        className="recharts-line-curve"
+        type="linear"
+        points={places}
+        fill="none"
+        stroke={color}
+        strokeWidth={faint ? 1 : 1.75}
+        strokeOpacity={faint ? 0.3 : 1}
+        {...(dash ? { strokeDasharray: dash } : {})}
+      />
+      {/* A lone point has no line; without its dot the first epoch would be invisible. */}
+      {places.length === 1 && only && (
+        <circle className="recharts-line-dot" cx={only.x} cy={only.y} r={3} fill={color} />
+      )}
+    </g>
+  )
+})
+
 function Mark({ mark, y }: { mark: ChartMark; y: number }) {
-  const color = MARK_COLOR[mark.kind]
+  const color = mark.color ?? MARK_COLOR[mark.kind]
   const label = { value: MARK_SIGN[mark.kind], fontSize: 10, fill: color }
   if (mark.kind === 'broken')
     return (
@@ -126,7 +180,18 @@ function Mark({ mark, y }: { mark: ChartMark; y: number }) {
       stroke={color}
       strokeOpacity={0.65}
       strokeDasharray={mark.kind === 'best' ? '1 3' : '4 3'}
-      label={{ ...label, position: 'top' as const }}
+      label={(place: { viewBox?: { x?: number; y?: number } }) => (
+        <text
+          x={place.viewBox?.x}
+          y={(place.viewBox?.y ?? PLOT.top) - 4}
+          textAnchor="middle"
+          fontSize={10}
+          fill={color}
+        >
+          <title>{mark.label}</title>
+          {MARK_SIGN[mark.kind]}
+        </text>
+      )}
     />
   )
 }

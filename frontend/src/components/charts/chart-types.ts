@@ -16,6 +16,8 @@ export interface ChartMark {
   x: number
   kind: 'pause' | 'resume' | 'crash' | 'best' | 'broken'
   label: string
+  /** Of the run, where several are compared; else the kind has its own. */
+  color?: string
 }
 
 /** A level to stand beside: a baseline, a bound. */
@@ -33,6 +35,8 @@ export interface ChartModel {
   isLogY: boolean
   isWholeX: boolean
   xLabel: string
+  /** Points are still coming: the axes then move seldom, to leave the time to the lines. */
+  isLive?: boolean
   formatX: (x: number) => string
   formatY: (y: number) => string
 }

@@ -15,16 +15,18 @@ export function useElementWidth(ref: RefObject<HTMLElement | null>): number {
 }
 
 /** True once the element is near the view; charts out of sight cost nothing. */
-export function useIsNear(ref: RefObject<HTMLElement | null>): boolean {
+export function useIsNear(ref: RefObject<HTMLElement | null>, onNear?: (isNear: boolean) => void): boolean {
   const [isNear, setNear] = useState(false)
   useLayoutEffect(() => {
     const element = ref.current
     if (!element) return
-    const observer = new IntersectionObserver(([entry]) => setNear(entry?.isIntersecting ?? false), {
-      rootMargin: '200px',
-    })
+    const tell = ([entry]: IntersectionObserverEntry[]) => {
+      setNear(entry?.isIntersecting ?? false)
+      onNear?.(entry?.isIntersecting ?? false)
+    }
+    const observer = new IntersectionObserver(tell, { rootMargin: '200px' })
     observer.observe(element)
     return () => observer.disconnect()
-  }, [ref])
+  }, [ref, onNear])
   return isNear
 }

@@ -11,7 +11,7 @@ export interface JobActions {
   remove(jobs: TrainingJob[]): void
   continueFrom(job: TrainingJob): void
   showMetrics(jobIds: string[]): void
-  showPanel(job: TrainingJob, panel: Panel): void
+  showPanel(job: Pick<TrainingJob, 'id'>, panel: Panel): void
 }
 
 export const JobActionsContext = createContext<JobActions | null>(null)

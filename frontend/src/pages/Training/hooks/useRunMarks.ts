@@ -2,52 +2,69 @@ import { useEffect, useMemo, useState } from 'react'
 import { getEvents } from '@/api/training'
 import type { EventFrame, TrainingJob, TrainingMetric } from '@/api/types'
 import type { ChartMark } from '@/components/charts/chart-types'
-import type { XAxisKind } from '@/lib/curves'
+import { makeX, type XAxisKind } from '@/lib/curves'
 import { attemptStarts } from '@/lib/metric-rows'
 
-const NO_EVENTS: EventFrame[] = []
-
-/** Where the run paused, went on, lost its worker, and was best. */
-export function useRunMarks(
-  job: TrainingJob | undefined,
-  rows: readonly TrainingMetric[],
-  xKind: XAxisKind,
-  toX: (row: Pick<TrainingMetric, 'epoch' | 'timestamp'>) => number,
-): ChartMark[] {
-  const events = useLifecycle(job)
-  return useMemo(() => {
-    if (!job) return []
-    const marks = events.flatMap((event) => markOf(event, xKind, toX))
-    // Without the log, a new attempt still shows where something broke off.
-    if (events.length === 0)
-      for (const start of attemptStarts(rows)) {
-        const row = rows.find((one) => one.epoch === start.epoch)
-        if (row) marks.push({ x: toX(row), kind: 'resume', label: `attempt ${start.attempt}` })
-      }
-    const best = rows.find((row) => row.epoch === job.best_epoch)
-    if (best) marks.push({ x: toX(best), kind: 'best', label: `best epoch ${best.epoch}` })
-    return marks
-  }, [job, events, rows, xKind, toX])
+interface MarkedRun {
+  job: TrainingJob
+  rows: readonly TrainingMetric[]
+  color: string
 }
 
-function useLifecycle(job: TrainingJob | undefined): EventFrame[] {
-  const [known, setKnown] = useState<{ id: string; events: EventFrame[] } | null>(null)
-  const id = job?.id
-  // Marks change with status and attempt, not with every epoch.
-  const moment = `${job?.status}:${job?.attempt}`
+type ToX = (row: Pick<TrainingMetric, 'epoch' | 'timestamp'>) => number
+
+/** Where each run paused, went on, lost its worker, and was best; of several runs each in its own colour and by its name. */
+export function useRunMarks(runs: readonly MarkedRun[], xKind: XAxisKind): ChartMark[] {
+  const events = useLifecycles(runs.map(({ job }) => job))
+  return useMemo(
+    () =>
+      runs.flatMap((run) => {
+        const marks = marksOf(run, events.get(run.job.id) ?? [], xKind)
+        if (runs.length === 1) return marks
+        return marks.map((mark) => ({ ...mark, color: run.color, label: `${run.job.name}: ${mark.label}` }))
+      }),
+    [runs, events, xKind],
+  )
+}
+
+function marksOf({ job, rows }: MarkedRun, events: readonly EventFrame[], xKind: XAxisKind): ChartMark[] {
+  const toX: ToX = makeX(xKind, job.started_at, rows)
+  const marks = events.flatMap((event) => markOf(event, xKind, toX))
+  // Without the log, a new attempt still shows where something broke off.
+  if (events.length === 0)
+    for (const start of attemptStarts(rows)) {
+      const row = rows.find((one) => one.epoch === start.epoch)
+      if (row) marks.push({ x: toX(row), kind: 'resume', label: `attempt ${start.attempt}` })
+    }
+  const best = rows.find((row) => row.epoch === job.best_epoch)
+  if (best) marks.push({ x: toX(best), kind: 'best', label: `best epoch ${best.epoch}` })
+  return marks
+}
+
+/** What happened to each run, asked again when its status or attempt changes: not with every epoch. */
+function useLifecycles(jobs: readonly TrainingJob[]): ReadonlyMap<string, EventFrame[]> {
+  const [known, setKnown] = useState<ReadonlyMap<string, EventFrame[]>>(new Map())
+  const moment = JSON.stringify(jobs.map((job) => [job.id, job.status, job.attempt]))
   useEffect(() => {
-    if (!id || !moment) return
     let isCurrent = true
-    getEvents(id, { kind: 'lifecycle' }).then(
-      ({ events }) => isCurrent && setKnown({ id, events: events.filter((event) => event.event in KINDS) }),
-      // Marks are a help, not the data: without them the curves stand as they are.
-      () => undefined,
-    )
+    for (const [id] of JSON.parse(moment) as [string][])
+      getEvents(id, { kind: 'lifecycle' }).then(
+        ({ events }) =>
+          isCurrent &&
+          setKnown((old) =>
+            new Map(old).set(
+              id,
+              events.filter((event) => event.event in KINDS),
+            ),
+          ),
+        // Marks are a help, not the data: without them the curves stand as they are.
+        () => undefined,
+      )
     return () => {
       isCurrent = false
     }
-  }, [id, moment])
-  return known && known.id === id ? known.events : NO_EVENTS
+  }, [moment])
+  return known
 }
 
 const KINDS: Partial<Record<EventFrame['event'], ChartMark['kind']>> = {
@@ -58,11 +75,7 @@ const KINDS: Partial<Record<EventFrame['event'], ChartMark['kind']>> = {
 
 const LABELS: Record<string, string> = { pause: 'paused', resume: 'resumed', crash: 'worker lost' }
 
-function markOf(
-  event: EventFrame,
-  xKind: XAxisKind,
-  toX: (row: { epoch: number; timestamp: string }) => number,
-): ChartMark[] {
+function markOf(event: EventFrame, xKind: XAxisKind, toX: ToX): ChartMark[] {
   const kind = KINDS[event.event]
   const job = event.data.job as TrainingJob | undefined
   // By epoch, going on happens where the pause was: one mark is enough.

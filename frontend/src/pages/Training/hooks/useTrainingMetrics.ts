@@ -3,7 +3,8 @@ import { getMetrics } from '@/api/training'
 import type { TrainingMetric } from '@/api/types'
 import { mergeRows } from '@/lib/metric-rows'
 import { usePolling } from '@/lib/polling'
-import { MAX_CHART_POINTS } from '@/lib/series'
+import { MAX_CHART_ROWS } from '@/lib/series'
+import { jobsById } from '@/stores/jobIndex'
 import { type MetricsInfo, useTrainingStore } from '@/stores/trainingStore'
 import { isWatched, useTrainingWebSocket } from './useTrainingWebSocket'
 
@@ -20,7 +21,7 @@ export function useTrainingMetrics(jobId: string | null): JobMetrics {
   const rows = useTrainingStore((state) => (jobId ? state.metrics.get(jobId) : undefined)) ?? NO_ROWS
   const info = useTrainingStore((state) => (jobId ? state.metricsInfo.get(jobId) : undefined))
   const isActive = useTrainingStore((state) => {
-    const job = state.jobs.find((candidate) => candidate.id === jobId)
+    const job = jobId ? jobsById(state.jobs).get(jobId) : undefined
     return job ? isWatched(job) : false
   })
   const fetchMetrics = useTrainingStore((state) => state.fetchMetrics)
@@ -58,7 +59,7 @@ export function useZoomedRows(runs: readonly Run[], windows: readonly ([number, 
   useEffect(() => {
     let isCurrent = true
     for (const { id, low, high, key } of JSON.parse(signature) as typeof wanted) {
-      getMetrics(id, { since_epoch: low, until_epoch: high, max_points: MAX_CHART_POINTS }).then(
+      getMetrics(id, { since_epoch: low, until_epoch: high, max_points: MAX_CHART_ROWS }).then(
         (rows) => isCurrent && setFetched((old) => new Map(old).set(id, { key, rows })),
         // The thinned overview stays; the next change of the window asks again.
         () => undefined,

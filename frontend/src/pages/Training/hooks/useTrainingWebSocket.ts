@@ -5,8 +5,11 @@ import { type JobUpdate, type Tick, useTrainingStore } from '@/stores/trainingSt
 
 trainingSockets.attach({
   onFrames(frames) {
-    useTrainingStore.getState().noteHeard(frames)
-    for (const frame of frames) applyFrame(frame)
+    const { applyTogether, noteHeard } = useTrainingStore.getState()
+    applyTogether(() => {
+      noteHeard(frames)
+      for (const frame of frames) applyFrame(frame)
+    })
   },
   onState(jobId, state) {
     useTrainingStore.getState().setLink(jobId, state === 'closed' ? null : state)

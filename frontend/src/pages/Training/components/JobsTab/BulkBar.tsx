@@ -1,20 +1,23 @@
 import { ChartLine, Pause, Play, Trash2, X } from 'lucide-react'
+import { useShallow } from 'zustand/react/shallow'
 import type { TrainingJob } from '@/api/types'
 import { Button } from '@/components/ui/button'
 import { plural } from '@/lib/format'
+import { useTrainingStore } from '@/stores/trainingStore'
 import { canCancel, canDelete, canPause, canResume, useJobActions } from '../../hooks/useJobActions'
 import { MAX_RUNS } from '../../hooks/useViewState'
 
 interface BulkBarProps {
-  selected: TrainingJob[]
+  jobIds: ReadonlySet<string>
   numShown: number
   onSelectAll: () => void
   onClear: () => void
 }
 
 /** Sticks to the lower edge; offers only what is valid for every selected job. */
-export function BulkBar({ selected, numShown, onSelectAll, onClear }: BulkBarProps) {
+export function BulkBar({ jobIds, numShown, onSelectAll, onClear }: BulkBarProps) {
   const actions = useJobActions()
+  const selected = useTrainingStore(useShallow((state) => state.jobs.filter((job) => jobIds.has(job.id))))
   const isValid = (test: (job: TrainingJob) => boolean) => selected.every(test)
   return (
     <section

@@ -15,7 +15,7 @@ import { isWatched, useTrainingWebSocket } from '../../hooks/useTrainingWebSocke
 import { JobMenu } from './JobMenu'
 import { JobProgress } from './JobProgress'
 
-interface JobCardProps {
+export interface JobCardProps {
   job: TrainingJob
   isSelected: boolean
   /** While anything is selected every box shows, so that selecting goes on without searching for it. */

@@ -3,14 +3,14 @@ import type { TrainingJob } from '@/api/types'
 import { StatusBadge } from '@/components/feedback/StatusBadge'
 import { Sheet, SheetContent } from '@/components/ui/sheet'
 import { Tabs, TabsContent, TabsList, TabsTrigger } from '@/components/ui/tabs'
-import { useTrainingStore } from '@/stores/trainingStore'
+import { useJob } from '@/stores/jobIndex'
 import type { Panel, SetView, ViewState } from '../../hooks/useViewState'
 import { JobDetails } from './JobDetails'
 import { JobLog } from './JobLog'
 
 /** Details and log of one job, beside the page. */
 export function JobDrawer({ view, setView }: { view: ViewState; setView: SetView }) {
-  const job = useTrainingStore((state) => state.jobs.find((one) => one.id === view.open))
+  const job = useJob(view.open)
   if (!job) return null
   return (
     <Sheet open onOpenChange={(open) => !open && setView({ open: null })}>

@@ -1,6 +1,5 @@
 import { useWindowVirtualizer } from '@tanstack/react-virtual'
 import { type ReactNode, useLayoutEffect, useRef, useState } from 'react'
-import type { TrainingJob } from '@/api/types'
 
 /** Up to here every card is in the page; past it only those near the view. */
 const VIRTUAL_FROM = 100
@@ -8,27 +7,27 @@ const CARD_HEIGHT = 244
 const GAP = 16
 
 interface JobGridProps {
-  jobs: TrainingJob[]
-  renderCard: (job: TrainingJob) => ReactNode
+  jobIds: readonly string[]
+  renderCard: (jobId: string) => ReactNode
 }
 
 const COLUMNS = 'grid grid-cols-1 gap-4 md:grid-cols-2 lg:grid-cols-3'
 
-export function JobGrid({ jobs, renderCard }: JobGridProps) {
-  if (jobs.length > VIRTUAL_FROM) return <VirtualGrid jobs={jobs} renderCard={renderCard} />
+export function JobGrid({ jobIds, renderCard }: JobGridProps) {
+  if (jobIds.length > VIRTUAL_FROM) return <VirtualGrid jobIds={jobIds} renderCard={renderCard} />
   return (
     <ul className={COLUMNS} aria-label="Training jobs">
-      {jobs.map((job) => (
-        <li key={job.id}>{renderCard(job)}</li>
+      {jobIds.map((id) => (
+        <li key={id}>{renderCard(id)}</li>
       ))}
     </ul>
   )
 }
 
-function VirtualGrid({ jobs, renderCard }: JobGridProps) {
+function VirtualGrid({ jobIds, renderCard }: JobGridProps) {
   const list = useRef<HTMLUListElement>(null)
   const { columns, top } = useGridShape(list)
-  const rows = Math.ceil(jobs.length / columns)
+  const rows = Math.ceil(jobIds.length / columns)
   const virtualizer = useWindowVirtualizer({
     count: rows,
     estimateSize: () => CARD_HEIGHT,
@@ -46,8 +45,8 @@ function VirtualGrid({ jobs, renderCard }: JobGridProps) {
           className={`absolute inset-x-0 top-0 ${COLUMNS}`}
           style={{ transform: `translateY(${row.start - top}px)` }}
         >
-          {jobs.slice(row.index * columns, (row.index + 1) * columns).map((job) => (
-            <div key={job.id}>{renderCard(job)}</div>
+          {jobIds.slice(row.index * columns, (row.index + 1) * columns).map((id) => (
+            <div key={id}>{renderCard(id)}</div>
           ))}
         </li>
       ))}

@@ -1,16 +1,18 @@
 import { FilterX, FlaskConical, Plus } from 'lucide-react'
-import { useCallback, useDeferredValue, useMemo, useState } from 'react'
+import { memo, useCallback, useDeferredValue, useMemo, useState } from 'react'
+import { useShallow } from 'zustand/react/shallow'
 import type { TrainingJob } from '@/api/types'
 import { EmptyState, FailedState, SlowNote } from '@/components/feedback/ScreenStates'
 import { Button } from '@/components/ui/button'
 import { Skeleton } from '@/components/ui/skeleton'
 import { searchJobs, sortJobs } from '@/lib/job-query'
+import { useJob } from '@/stores/jobIndex'
 import { useTrainingStore } from '@/stores/trainingStore'
 import { useCatalogueStore } from '../../hooks/useCatalogue'
 import { useJobActions } from '../../hooks/useJobActions'
 import type { SetView, ViewState } from '../../hooks/useViewState'
 import { BulkBar } from './BulkBar'
-import { JobCard } from './JobCard'
+import { JobCard, type JobCardProps } from './JobCard'
 import { JobGrid } from './JobGrid'
 import { JobsToolbar } from './JobsToolbar'
 
@@ -20,13 +22,13 @@ interface JobsTabProps {
 }
 
 export function JobsTab({ view, setView }: JobsTabProps) {
-  const jobs = useTrainingStore((state) => state.jobs)
-  const total = useTrainingStore((state) => state.jobsTotal)
+  const numJobs = useTrainingStore((store) => store.jobs.length)
+  const total = useTrainingStore((store) => store.jobsTotal)
   const state = useTrainingStore((store) => store.jobsState)
   const error = useTrainingStore((store) => store.jobsError)
   const fetchJobs = useTrainingStore((store) => store.fetchJobs)
   const { create } = useJobActions()
-  const shown = useShownJobs(jobs, view)
+  const shown = useShownIds(view)
   const { selected, onSelect, setSelected } = useSelection(shown)
 
   if (state === 'failed')
@@ -38,7 +40,7 @@ export function JobsTab({ view, setView }: JobsTabProps) {
       />
     )
   if (state !== 'ready') return <JobsSkeleton />
-  if (jobs.length === 0)
+  if (numJobs === 0)
     return (
       <EmptyState
         icon={<FlaskConical />}
@@ -55,61 +57,77 @@ export function JobsTab({ view, setView }: JobsTabProps) {
     )
   return (
     <>
-      <JobsToolbar jobs={jobs} view={view} setView={setView} />
+      <JobsToolbar view={view} setView={setView} />
       {shown.length === 0 ? (
         <EmptyState
           icon={<FilterX />}
           title="No job matches"
           action={<Button onClick={() => setView({ q: '', status: null })}>Clear filters</Button>}
         >
-          {`None of the ${jobs.length} jobs fits ${describeFilters(view)}.`}
+          {`None of the ${numJobs} jobs fits ${describeFilters(view)}.`}
         </EmptyState>
       ) : (
         <JobGrid
-          jobs={shown}
-          renderCard={(job) => (
-            <JobCard
-              job={job}
-              isSelected={selected.some((one) => one.id === job.id)}
-              isSelecting={selected.length > 0}
+          jobIds={shown}
+          renderCard={(jobId) => (
+            <ShownCard
+              jobId={jobId}
+              isSelected={selected.has(jobId)}
+              isSelecting={selected.size > 0}
               onSelect={onSelect}
             />
           )}
         />
       )}
-      {total > jobs.length && (
+      {total > numJobs && (
         <p className="mt-4 text-center text-sm text-muted">
-          Showing the newest {jobs.length} of {total} jobs.
+          Showing the newest {numJobs} of {total} jobs.
         </p>
       )}
-      {selected.length > 0 && (
+      {selected.size > 0 && (
         <BulkBar
-          selected={selected}
+          jobIds={selected}
           numShown={shown.length}
-          onSelectAll={() => setSelected(new Set(shown.map((job) => job.id)))}
-          onClear={() => setSelected(new Set())}
+          onSelectAll={() => setSelected(new Set(shown))}
+          onClear={() => setSelected(NONE)}
         />
       )}
     </>
   )
 }
 
-/** Typing stays smooth with many jobs: the list follows a moment later, in pieces that can be interrupted. */
-function useShownJobs(jobs: TrainingJob[], view: ViewState): TrainingJob[] {
+/** News of one job render its card and nothing else. */
+const ShownCard = memo(function ShownCard({ jobId, ...props }: Omit<JobCardProps, 'job'> & { jobId: string }) {
+  const job = useJob(jobId)
+  return job ? <JobCard job={job} {...props} /> : null
+})
+
+/**
+ * The ids to show, in order. They change when the list does, not when a job of it moves on.
+ * Typing stays smooth with many jobs: the list follows a moment later, in pieces that can be interrupted.
+ */
+function useShownIds(view: ViewState): string[] {
   const datasets = useCatalogueStore((state) => state.datasets)
   const query = useDeferredValue(view.q)
-  return useMemo(() => {
+  const { status, sort } = view
+  const choose = useMemo(() => {
     const names = new Map(datasets.map((dataset) => [dataset.id, dataset.name]))
-    const ofStatus = view.status ? jobs.filter((job) => job.status === view.status) : jobs
-    return sortJobs(
-      searchJobs(ofStatus, query, (job) => names.get(job.dataset_id) ?? ''),
-      view.sort,
-    )
-  }, [jobs, datasets, query, view.status, view.sort])
+    let last: { jobs: TrainingJob[]; ids: string[] } | null = null
+    return (jobs: TrainingJob[]): string[] => {
+      if (last?.jobs === jobs) return last.ids
+      const ofStatus = status ? jobs.filter((job) => job.status === status) : jobs
+      const found = searchJobs(ofStatus, query, (job) => names.get(job.dataset_id) ?? '')
+      last = { jobs, ids: sortJobs(found, sort).map((job) => job.id) }
+      return last.ids
+    }
+  }, [datasets, query, status, sort])
+  return useTrainingStore(useShallow((state) => choose(state.jobs)))
 }
 
-function useSelection(shown: TrainingJob[]) {
-  const [ids, setSelected] = useState<ReadonlySet<string>>(new Set())
+const NONE: ReadonlySet<string> = new Set()
+
+function useSelection(shown: readonly string[]) {
+  const [ids, setSelected] = useState(NONE)
   const onSelect = useCallback((jobId: string, isSelected: boolean) => {
     setSelected((old) => {
       const next = new Set(old)
@@ -119,7 +137,7 @@ function useSelection(shown: TrainingJob[]) {
     })
   }, [])
   // A selected job that a filter hides is out of sight, so no action may touch it.
-  const selected = useMemo(() => shown.filter((job) => ids.has(job.id)), [shown, ids])
+  const selected = useMemo(() => (ids.size === 0 ? NONE : new Set(shown.filter((id) => ids.has(id)))), [shown, ids])
   return { selected, onSelect, setSelected }
 }
 

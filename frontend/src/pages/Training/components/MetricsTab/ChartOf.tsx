@@ -1,8 +1,9 @@
-import { useMemo } from 'react'
+import { useMemo, useRef, useState } from 'react'
 import { metricsCsvPath } from '@/api/training'
 import { ChartFrame } from '@/components/charts/ChartFrame'
 import type { ChartReference } from '@/components/charts/chart-types'
 import type { Zoom } from '@/components/charts/HoverLayer'
+import { useSame } from '@/components/charts/steady'
 import { buildChart, type ChartView, type FieldLook } from './chart-model'
 
 export interface MetricChartProps {
@@ -20,7 +21,9 @@ interface ChartOfProps extends MetricChartProps {
 }
 
 /** Maps rows to a chart; the charts of the tab differ only in what they hand over. */
-export function ChartOf({ view, onZoom, title, fields, scale, isLogY, references, formatY }: ChartOfProps) {
+export function ChartOf({ view: newest, onZoom, title, fields, scale, isLogY, references, formatY }: ChartOfProps) {
+  const [isNear, setNear] = useState(true)
+  const view = useLatest(newest, isNear)
   const { model, note } = useMemo(
     () =>
       buildChart(view, {
@@ -33,6 +36,7 @@ export function ChartOf({ view, onZoom, title, fields, scale, isLogY, references
       }),
     [view, title, fields, scale, isLogY, references, formatY],
   )
+  const csvLinks = useSame(view.runs.map(({ job }) => ({ name: job.name, href: metricsCsvPath(job.id) })))
   const hasRows = view.runs.some((run) => run.rows.length > 0)
   return (
     <ChartFrame
@@ -40,8 +44,16 @@ export function ChartOf({ view, onZoom, title, fields, scale, isLogY, references
       note={note}
       zoom={view.zoom}
       onZoom={onZoom}
-      csvLinks={view.runs.map(({ job }) => ({ name: job.name, href: metricsCsvPath(job.id) }))}
+      onNear={setNear}
+      csvLinks={csvLinks}
       empty={hasRows ? 'Not measured in this run.' : 'The first point comes with the end of the first epoch.'}
     />
   )
+}
+
+/** A chart out of sight keeps what it had: nothing is built for nobody. */
+function useLatest(newest: ChartView, isNear: boolean): ChartView {
+  const known = useRef(newest)
+  if (isNear || !newest.isLive) known.current = newest
+  return known.current
 }

@@ -3,7 +3,8 @@ import type { Baseline } from '@/api/types'
 import type { Zoom } from '@/components/charts/HoverLayer'
 import { countGaps } from '@/lib/curves'
 import { formatCount, formatMetres, plural } from '@/lib/format'
-import { useTrainingStore } from '@/stores/trainingStore'
+import { jobsById } from '@/stores/jobIndex'
+import { type TrainingState, useTrainingStore } from '@/stores/trainingStore'
 import { useCatalogueStore } from '../../hooks/useCatalogue'
 import type { TrainingJob } from '../../types'
 import { AccuracyChart } from './AccuracyChart'
@@ -87,19 +88,23 @@ function PointCount({ view }: { view: ChartView }) {
   )
 }
 
+const NO_BASELINES: readonly Baseline[] = []
+
 /** Measured with the run's own model; before it exists, with a model of the same data set and the same split. */
 function useBaselines(job: TrainingJob | undefined): readonly Baseline[] {
-  const models = useTrainingStore((state) => state.models)
-  const jobs = useTrainingStore((state) => state.jobs)
-  return useMemo(() => {
-    if (!job) return []
-    const own = models.find((model) => model.id === job.model_id)
-    if (own) return own.baselines
-    const splitOf = (one: TrainingJob) =>
-      [one.dataset_id, one.config.validation_split, one.config.validation_fold].join()
-    const alike = models.find((model) => jobs.some((one) => one.model_id === model.id && splitOf(one) === splitOf(job)))
-    return alike?.baselines ?? []
-  }, [job, jobs, models])
+  return useTrainingStore((state) => (job ? findBaselines(state, job) : NO_BASELINES))
+}
+
+function findBaselines({ models, jobs }: TrainingState, job: TrainingJob): readonly Baseline[] {
+  const own = models.find((model) => model.id === job.model_id)
+  if (own) return own.baselines
+  const splitOf = (one: TrainingJob) => [one.dataset_id, one.config.validation_split, one.config.validation_fold].join()
+  const split = splitOf(job)
+  const alike = models.find((model) => {
+    const its = model.training_job_id ? jobsById(jobs).get(model.training_job_id) : undefined
+    return its?.model_id === model.id && splitOf(its) === split
+  })
+  return alike?.baselines ?? NO_BASELINES
 }
 
 function useRadius(job: TrainingJob | undefined): number | null {

@@ -1,14 +1,17 @@
 import { ChartLine, ChartNoAxesColumn } from 'lucide-react'
-import { useCallback, useMemo, useState } from 'react'
+import { useCallback, useMemo, useRef, useState } from 'react'
 import { useShallow } from 'zustand/react/shallow'
 import type { Zoom } from '@/components/charts/HoverLayer'
 import { HoverContext, HoverLine } from '@/components/charts/hover'
+import { growDomain, useSame } from '@/components/charts/steady'
 import { EmptyState, FailedState, SlowNote } from '@/components/feedback/ScreenStates'
 import { Skeleton } from '@/components/ui/skeleton'
 import { epochsOfWindow, makeX } from '@/lib/curves'
+import { jobsById } from '@/stores/jobIndex'
 import { useTrainingStore } from '@/stores/trainingStore'
 import { useRunMarks } from '../../hooks/useRunMarks'
 import { useTrainingMetrics, useZoomedRows } from '../../hooks/useTrainingMetrics'
+import { isWatched } from '../../hooks/useTrainingWebSocket'
 import type { SetView, ViewState } from '../../hooks/useViewState'
 import type { TrainingJob, TrainingMetric } from '../../types'
 import { Charts } from './Charts'
@@ -23,26 +26,26 @@ interface MetricsTabProps {
 const NO_ROWS: TrainingMetric[] = []
 
 export default function MetricsTab({ view, setView }: MetricsTabProps) {
-  const jobs = useTrainingStore((state) => state.jobs)
   const isLoaded = useTrainingStore((state) => state.jobsState !== 'idle' && state.jobsState !== 'loading')
-  const chosen = view.runs.filter((id) => jobs.some((job) => job.id === id))
+  const hasJobs = useTrainingStore((state) => state.jobs.length > 0)
+  const chosen = useTrainingStore(useShallow((state) => view.runs.filter((id) => jobsById(state.jobs).has(id))))
   const isMissing = isLoaded && view.runs.length > 0 && chosen.length === 0
   if (!isLoaded) return <MetricsSkeleton />
   return (
     <div className="flex flex-col gap-3">
-      <MetricsToolbar jobs={jobs} runIds={chosen} view={view} setView={setView} />
+      <MetricsToolbar runIds={chosen} view={view} setView={setView} />
       {chosen.map((id) => (
         <RunFeed key={id} jobId={id} />
       ))}
       {chosen.length > 0 ? (
-        <Runs runIds={chosen} jobs={jobs} view={view} setView={setView} />
+        <Runs runIds={chosen} view={view} setView={setView} />
       ) : (
         <EmptyState icon={<ChartLine />} title={isMissing ? 'This job is not here' : 'No job selected'}>
           {isMissing
             ? 'The job of this address was deleted or belongs to another installation. Choose another one above.'
-            : jobs.length === 0
-              ? 'There is no job yet. Create one in the Jobs tab; its curves appear here from the first epoch on.'
-              : 'Choose a training job above to see its curves.'}
+            : hasJobs
+              ? 'Choose a training job above to see its curves.'
+              : 'There is no job yet. Create one in the Jobs tab; its curves appear here from the first epoch on.'}
         </EmptyState>
       )}
     </div>
@@ -57,21 +60,21 @@ function RunFeed({ jobId }: { jobId: string }) {
 
 interface RunsProps extends MetricsTabProps {
   runIds: string[]
-  jobs: TrainingJob[]
 }
 
-function Runs({ runIds, jobs, view, setView }: RunsProps) {
+function Runs({ runIds, view, setView }: RunsProps) {
+  const jobs = useTrainingStore(useShallow((state) => runIds.map((id) => jobsById(state.jobs).get(id))))
   const rowsOf = useTrainingStore(useShallow((state) => runIds.map((id) => state.metrics.get(id) ?? NO_ROWS)))
   const firstInfo = useTrainingStore((state) => state.metricsInfo.get(runIds[0] ?? ''))
   const fetchMetrics = useTrainingStore((state) => state.fetchMetrics)
   const [hover] = useState(() => new HoverLine())
-  const key = runIds.join()
-  const runs = useMemo<RunView[]>(() => {
-    return key.split(',').flatMap((id, index) => {
-      const job = jobs.find((one) => one.id === id)
-      return job ? [{ job, rows: rowsOf[index] ?? NO_ROWS, color: RUN_COLORS[index] ?? 'var(--chart-gray)' }] : []
-    })
-  }, [key, jobs, rowsOf])
+  const runs = useMemo<RunView[]>(
+    () =>
+      jobs.flatMap((job, index) =>
+        job ? [{ job, rows: rowsOf[index] ?? NO_ROWS, color: RUN_COLORS[index] ?? 'var(--chart-gray)' }] : [],
+      ),
+    [jobs, rowsOf],
+  )
   const onZoom = useCallback((zoom: Zoom) => setView({ zoom: zoom && roundWindow(zoom) }, { replace: true }), [setView])
   const { whole, shown } = useChartViews(runs, view)
 
@@ -107,12 +110,16 @@ function useChartViews(runs: RunView[], view: ViewState): { whole: ChartView; sh
   )
   const sources = useMemo(() => runs.map(({ job, rows }) => ({ id: job.id, rows })), [runs])
   const zoomed = useZoomedRows(sources, windows)
-  const first = runs[0]
-  const toX = useMemo(() => makeX(xKind, first?.job.started_at, first?.rows ?? NO_ROWS), [xKind, first])
-  const marks = useRunMarks(runs.length === 1 ? first?.job : undefined, first?.rows ?? NO_ROWS, xKind, toX)
+  const marks = useRunMarks(runs, xKind)
+  const isLive = zoom === null && runs.some(({ job }) => isWatched(job))
+  const known = useRef<{ kind: string; domain: [number, number] } | null>(null)
+  const full = useMemo(() => fullDomain(runs, xKind), [runs, xKind])
+  const before = known.current?.kind === xKind ? known.current.domain : null
+  const xDomain = useSame(isLive ? growDomain(before, full, xKind === 'epoch' ? 2 : 1) : full)
+  known.current = { kind: xKind, domain: xDomain }
   const whole = useMemo<ChartView>(
-    () => ({ runs, xKind, xDomain: fullDomain(runs, xKind), zoom, smoothing: smooth, isLogY: log, marks }),
-    [runs, xKind, zoom, smooth, log, marks],
+    () => ({ runs, xKind, xDomain, zoom, smoothing: smooth, isLogY: log, marks, isLive }),
+    [runs, xKind, xDomain, zoom, smooth, log, marks, isLive],
   )
   const shown = useMemo<ChartView>(
     () => ({

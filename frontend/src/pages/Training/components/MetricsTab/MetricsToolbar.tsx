@@ -1,27 +1,29 @@
 import { Check, GitCompare, X } from 'lucide-react'
+import { memo, useState } from 'react'
+import { useShallow } from 'zustand/react/shallow'
 import { statusWord } from '@/components/feedback/StatusBadge'
 import { Button } from '@/components/ui/button'
-import { Checkbox } from '@/components/ui/checkbox'
 import { DropdownMenu, DropdownMenuContent, DropdownMenuItem, DropdownMenuTrigger } from '@/components/ui/dropdown-menu'
 import { Select, SelectContent, SelectItem, SelectTrigger, SelectValue } from '@/components/ui/select'
 import { formatProgress } from '@/lib/format'
+import { jobsById } from '@/stores/jobIndex'
+import { useTrainingStore } from '@/stores/trainingStore'
 import { MAX_RUNS, type SetView, type ViewState } from '../../hooks/useViewState'
-import type { TrainingJob } from '../../types'
 import { RUN_COLORS } from './chart-model'
+import { ViewOptions } from './ViewOptions'
 
 /** A list of hundreds helps nobody; older runs are found in the Jobs tab and opened from there. */
 const MAX_CHOICES = 100
 
 interface MetricsToolbarProps {
-  jobs: TrainingJob[]
   runIds: string[]
   view: ViewState
   setView: SetView
 }
 
-export function MetricsToolbar({ jobs, runIds, view, setView }: MetricsToolbarProps) {
+export const MetricsToolbar = memo(function MetricsToolbar({ runIds, view, setView }: MetricsToolbarProps) {
   const [first, ...others] = runIds
-  const choices = jobs.filter((job, index) => index < MAX_CHOICES || runIds.includes(job.id))
+  const names = useTrainingStore(useShallow((state) => runIds.map((id) => jobsById(state.jobs).get(id)?.name ?? id)))
   const select = (jobId: string) => setView({ runs: [jobId, ...others.filter((id) => id !== jobId)], zoom: null })
   const toggle = (jobId: string) =>
     setView({
@@ -29,22 +31,7 @@ export function MetricsToolbar({ jobs, runIds, view, setView }: MetricsToolbarPr
     })
   return (
     <div className="flex flex-wrap items-center gap-2">
-      <Select value={first ?? ''} onValueChange={select}>
-        <SelectTrigger aria-label="Training job" className="w-80 max-sm:w-full">
-          <SelectValue placeholder="Choose a training job" />
-        </SelectTrigger>
-        <SelectContent>
-          {choices.map((job) => (
-            <SelectItem
-              key={job.id}
-              value={job.id}
-              note={`${statusWord(job.status)}, ${formatProgress(job.progress_percent)}`}
-            >
-              {job.name}
-            </SelectItem>
-          ))}
-        </SelectContent>
-      </Select>
+      <JobSelect jobId={first} name={names[0]} onSelect={select} />
       {first && (
         <DropdownMenu>
           <DropdownMenuTrigger asChild>
@@ -53,92 +40,96 @@ export function MetricsToolbar({ jobs, runIds, view, setView }: MetricsToolbarPr
             </Button>
           </DropdownMenuTrigger>
           <DropdownMenuContent align="start" className="max-h-96 max-w-[min(26rem,92vw)] overflow-y-auto">
-            {choices
-              .filter((job) => job.id !== first)
-              .map((job) => (
-                <DropdownMenuItem
-                  key={job.id}
-                  role="menuitemcheckbox"
-                  aria-checked={others.includes(job.id)}
-                  disabled={runIds.length >= MAX_RUNS && !others.includes(job.id)}
-                  onSelect={(event) => {
-                    event.preventDefault()
-                    toggle(job.id)
-                  }}
-                >
-                  <Check className={others.includes(job.id) ? '' : 'invisible'} />
-                  <span className="truncate">{job.name}</span>
-                </DropdownMenuItem>
-              ))}
-            {choices.length < 2 && <p className="p-2 text-sm text-muted">There is no other job to compare with.</p>}
+            <Rivals runIds={runIds} onToggle={toggle} />
           </DropdownMenuContent>
         </DropdownMenu>
       )}
-      {others.map((id, index) => {
-        const job = jobs.find((one) => one.id === id)
-        return (
-          <span
-            key={id}
-            className="inline-flex h-8 max-w-60 items-center gap-1.5 rounded-full border bg-card pr-1 pl-3 text-sm max-sm:h-11"
-          >
-            <span
-              className="size-2.5 shrink-0 rounded-full"
-              style={{ background: RUN_COLORS[index + 1] }}
-              aria-hidden
-            />
-            <span className="truncate">{job?.name ?? id.slice(0, 8)}</span>
-            <button
-              type="button"
-              className="grid size-6 place-items-center rounded-full hover:bg-subtle max-sm:size-11"
-              aria-label={`Remove ${job?.name ?? id}`}
-              onClick={() => toggle(id)}
-            >
-              <X className="size-3.5" />
-            </button>
-          </span>
-        )
-      })}
+      {others.map((id, index) => (
+        <RunChip
+          key={id}
+          name={names[index + 1] ?? id}
+          color={RUN_COLORS[index + 1] ?? ''}
+          onRemove={() => toggle(id)}
+        />
+      ))}
       {first && <ViewOptions view={view} setView={setView} />}
     </div>
   )
+})
+
+/** The choices move with every running job, so they are there only while someone looks at them. */
+function useChoices(runIds: readonly string[]) {
+  return useTrainingStore(
+    useShallow((state) => state.jobs.filter((job, index) => index < MAX_CHOICES || runIds.includes(job.id))),
+  )
 }
 
-function ViewOptions({ view, setView }: Pick<MetricsToolbarProps, 'view' | 'setView'>) {
+interface JobSelectProps {
+  jobId: string | undefined
+  name: string | undefined
+  onSelect: (jobId: string) => void
+}
+
+function JobSelect({ jobId, name, onSelect }: JobSelectProps) {
+  const [isOpen, setOpen] = useState(false)
   return (
-    <div className="flex flex-wrap items-center gap-x-4 gap-y-2 text-sm sm:ml-auto">
-      <Select value={view.x} onValueChange={(x) => setView({ x: x === 'time' ? 'time' : 'epoch', zoom: null })}>
-        <SelectTrigger aria-label="Horizontal axis">
-          <SelectValue />
-        </SelectTrigger>
+    <Select value={jobId ?? ''} onValueChange={onSelect} open={isOpen} onOpenChange={setOpen}>
+      <SelectTrigger aria-label="Training job" className="w-80 max-sm:w-full">
+        <SelectValue placeholder="Choose a training job">{name}</SelectValue>
+      </SelectTrigger>
+      {isOpen && (
         <SelectContent>
-          <SelectItem value="epoch">by epoch</SelectItem>
-          <SelectItem value="time">by time</SelectItem>
+          <JobChoices runIds={jobId ? [jobId] : []} />
         </SelectContent>
-      </Select>
-      <label
-        className="flex items-center gap-2"
-        title="Weight of the past in an exponential moving average; 0 shows the measured values. CSV always holds the measured ones."
+      )}
+    </Select>
+  )
+}
+
+function JobChoices({ runIds }: { runIds: string[] }) {
+  return useChoices(runIds).map((job) => (
+    <SelectItem key={job.id} value={job.id} note={`${statusWord(job.status)}, ${formatProgress(job.progress_percent)}`}>
+      {job.name}
+    </SelectItem>
+  ))
+}
+
+function Rivals({ runIds, onToggle }: { runIds: string[]; onToggle: (jobId: string) => void }) {
+  const choices = useChoices(runIds).filter((job) => job.id !== runIds[0])
+  if (choices.length === 0) return <p className="p-2 text-sm text-muted">There is no other job to compare with.</p>
+  return choices.map((job) => {
+    const isShown = runIds.includes(job.id)
+    return (
+      <DropdownMenuItem
+        key={job.id}
+        role="menuitemcheckbox"
+        aria-checked={isShown}
+        disabled={runIds.length >= MAX_RUNS && !isShown}
+        onSelect={(event) => {
+          event.preventDefault()
+          onToggle(job.id)
+        }}
       >
-        smoothing
-        <input
-          type="range"
-          min={0}
-          max={0.95}
-          step={0.05}
-          value={view.smooth}
-          className="h-8 w-24 accent-accent max-sm:h-11"
-          onChange={(event) => setView({ smooth: Number(event.target.value) }, { replace: true })}
-        />
-        <output className="w-8">{view.smooth === 0 ? 'off' : view.smooth}</output>
-      </label>
-      <span className="flex items-center gap-2">
-        <Checkbox
-          id="log-y"
-          checked={view.log}
-          onCheckedChange={(checked) => setView({ log: checked === true }, { replace: true })}
-        />
-        <label htmlFor="log-y">log y</label>
-      </span>
-    </div>
+        <Check className={isShown ? '' : 'invisible'} />
+        <span className="truncate">{job.name}</span>
+      </DropdownMenuItem>
+    )
+  })
+}
+
+function RunChip({ name, color, onRemove }: { name: string; color: string; onRemove: () => void }) {
+  return (
+    <span className="inline-flex h-8 max-w-60 items-center gap-1.5 rounded-full border bg-card pr-1 pl-3 text-sm max-sm:h-11">
+      <span className="size-2.5 shrink-0 rounded-full" style={{ background: color }} aria-hidden />
+      <span className="truncate">{name}</span>
+      <button
+        type="button"
+        className="grid size-6 place-items-center rounded-full hover:bg-subtle max-sm:size-11"
+        aria-label={`Remove ${name}`}
+        onClick={onRemove}
+      >
+        <X className="size-3.5" />
+      </button>
+    </span>
   )
 }

@@ -1,3 +1,4 @@
+import { memo } from 'react'
 import type { Baseline } from '@/api/types'
 import { Facts } from '@/components/feedback/Facts'
 import { StatusBadge } from '@/components/feedback/StatusBadge'
@@ -15,7 +16,6 @@ interface RunPanelProps {
 
 /** One run in words and figures, beside its curves. */
 export function RunPanel({ run, baselines, isCompared }: RunPanelProps) {
-  const { showPanel } = useJobActions()
   const { job, rows } = run
   const last = rows.at(-1)
   const trained = rows.reduce((sum, row) => sum + (row.epoch_duration_seconds ?? 0), 0)
@@ -53,17 +53,24 @@ export function RunPanel({ run, baselines, isCompared }: RunPanelProps) {
           job.device && ['Device', job.device.name],
         ]}
       />
-      <div className="flex gap-2">
-        <Button size="sm" onClick={() => showPanel(job, 'details')}>
-          Details
-        </Button>
-        <Button size="sm" onClick={() => showPanel(job, 'log')}>
-          Log
-        </Button>
-      </div>
+      <PanelButtons jobId={job.id} />
     </Card>
   )
 }
+
+const PanelButtons = memo(function PanelButtons({ jobId }: { jobId: string }) {
+  const { showPanel } = useJobActions()
+  return (
+    <div className="flex gap-2">
+      <Button size="sm" onClick={() => showPanel({ id: jobId }, 'details')}>
+        Details
+      </Button>
+      <Button size="sm" onClick={() => showPanel({ id: jobId }, 'log')}>
+        Log
+      </Button>
+    </div>
+  )
+})
 
 function Story({ run: { job }, baselines }: { run: RunView; baselines: readonly Baseline[] }) {
   if (job.status === 'failed')

@@ -6,7 +6,7 @@ import { Button } from '@/components/ui/button'
 import { curveOf, makeX } from '@/lib/curves'
 import { formatCount, formatDuration } from '@/lib/format'
 import { thin } from '@/lib/series'
-import { type ChartView, fullDomain } from './chart-model'
+import type { ChartView } from './chart-model'
 
 const HEIGHT = 40
 const VIEW_WIDTH = 1000
@@ -25,7 +25,7 @@ interface ZoomStripProps {
 export function ZoomStrip({ view, zoom, onZoom, numNewer, children }: ZoomStripProps) {
   const strip = useRef<HTMLDivElement>(null)
   const [drag, setDrag] = useState<[number, number] | null>(null)
-  const domain = useMemo(() => fullDomain(view.runs, view.xKind), [view.runs, view.xKind])
+  const domain = view.xDomain
   const path = useMemo(() => pathOf(view, domain), [view, domain])
   const share = (event: PointerEvent) => {
     const box = strip.current?.getBoundingClientRect()

@@ -1,7 +1,7 @@
 import type { ChartMark, ChartModel, ChartReference, ChartSeries } from '@/components/charts/chart-types'
 import { clipToWindow, curveOf, makeX, type XAxisKind } from '@/lib/curves'
 import { formatCount, formatDuration, formatNumber, plural } from '@/lib/format'
-import { smooth, thin } from '@/lib/series'
+import { MAX_CHART_POINTS, MAX_LIVE_POINTS, smooth, thin } from '@/lib/series'
 import type { TrainingJob, TrainingMetric } from '../../types'
 
 /** One run on the charts. */
@@ -21,6 +21,8 @@ export interface ChartView {
   smoothing: number
   isLogY: boolean
   marks: ChartMark[]
+  /** A run of them still trains, and its newest points are in the view. */
+  isLive: boolean
 }
 
 export type MetricField = Exclude<keyof TrainingMetric, 'job_id' | 'epoch' | 'timestamp' | 'attempt' | 'non_finite'>
@@ -60,7 +62,7 @@ export interface BuiltChart {
 }
 
 export function buildChart(view: ChartView, options: BuildOptions): BuiltChart {
-  const { title, fields, scale = 1, isLogY = view.isLogY, references = [], formatY = (y) => formatNumber(y) } = options
+  const { title, fields, scale = 1, isLogY = view.isLogY, references = [], formatY = formatPlain } = options
   const series: ChartSeries[] = []
   const broken: ChartMark[] = []
   let numHidden = 0
@@ -88,6 +90,7 @@ export function buildChart(view: ChartView, options: BuildOptions): BuiltChart {
     xDomain: view.xDomain,
     isLogY,
     isWholeX: view.xKind === 'epoch',
+    isLive: view.isLive,
     xLabel: view.xKind === 'epoch' ? 'epoch' : 'after',
     formatX: view.xKind === 'epoch' ? formatEpoch : formatDuration,
     formatY,
@@ -95,6 +98,7 @@ export function buildChart(view: ChartView, options: BuildOptions): BuiltChart {
   return { model, note: notes.length > 0 ? `${notes.join('; ')}.` : undefined }
 }
 
+const formatPlain = (y: number): string => formatNumber(y)
 const formatEpoch = (x: number): string => formatCount(Math.round(x))
 
 function linesOf(
@@ -110,11 +114,12 @@ function linesOf(
     color: isSingle ? look.color : run.color,
     ...(look.dash ? { dash: look.dash } : {}),
   }
-  if (view.smoothing === 0) return [{ ...base, points: thin(seen) }]
+  const most = view.isLive ? MAX_LIVE_POINTS : MAX_CHART_POINTS
+  if (view.smoothing === 0) return [{ ...base, points: thin(seen, most) }]
   // Both lines together stay within the budget of one chart.
   return [
-    { ...base, id: `${base.id}:raw`, faint: true, points: thin(seen, 400) },
-    { ...base, points: thin(smooth(seen, view.smoothing), 400) },
+    { ...base, id: `${base.id}:raw`, faint: true, points: thin(seen, most / 2) },
+    { ...base, points: thin(smooth(seen, view.smoothing), most / 2) },
   ]
 }
 

@@ -1,0 +1,77 @@
+import { SlidersHorizontal } from 'lucide-react'
+import { Button } from '@/components/ui/button'
+import { Checkbox } from '@/components/ui/checkbox'
+import { Popover, PopoverContent, PopoverTrigger } from '@/components/ui/popover'
+import { Select, SelectContent, SelectItem, SelectTrigger, SelectValue } from '@/components/ui/select'
+import { useMedia } from '@/lib/media'
+import type { SetView, ViewState } from '../../hooks/useViewState'
+
+interface ViewOptionsProps {
+  view: ViewState
+  setView: SetView
+}
+
+/** How the curves are drawn; beside the job where there is room, behind one button on a phone. */
+export function ViewOptions(props: ViewOptionsProps) {
+  const isPhone = useMedia('(width < 40rem)')
+  const { view } = props
+  if (!isPhone)
+    return (
+      <div className="ml-auto flex flex-wrap items-center gap-x-4 gap-y-2 text-sm">
+        <Controls {...props} />
+      </div>
+    )
+  const numChanged = Number(view.x !== 'epoch') + Number(view.smooth !== 0) + Number(view.log)
+  return (
+    <Popover>
+      <PopoverTrigger asChild>
+        <Button className="ml-auto">
+          <SlidersHorizontal /> View{numChanged > 0 && ` (${numChanged})`}
+        </Button>
+      </PopoverTrigger>
+      <PopoverContent aria-label="View" className="flex flex-col items-start gap-3">
+        <Controls {...props} />
+      </PopoverContent>
+    </Popover>
+  )
+}
+
+function Controls({ view, setView }: ViewOptionsProps) {
+  return (
+    <>
+      <Select value={view.x} onValueChange={(x) => setView({ x: x === 'time' ? 'time' : 'epoch', zoom: null })}>
+        <SelectTrigger aria-label="Horizontal axis">
+          <SelectValue />
+        </SelectTrigger>
+        <SelectContent>
+          <SelectItem value="epoch">by epoch</SelectItem>
+          <SelectItem value="time">by time</SelectItem>
+        </SelectContent>
+      </Select>
+      <label
+        className="flex items-center gap-2"
+        title="Weight of the past in an exponential moving average; 0 shows the measured values. CSV always holds the measured ones."
+      >
+        smoothing
+        <input
+          type="range"
+          min={0}
+          max={0.95}
+          step={0.05}
+          value={view.smooth}
+          className="h-8 w-24 accent-accent max-sm:h-11 max-sm:w-36"
+          onChange={(event) => setView({ smooth: Number(event.target.value) }, { replace: true })}
+        />
+        <output className="w-8">{view.smooth === 0 ? 'off' : view.smooth}</output>
+      </label>
+      <span className="flex min-h-8 items-center gap-2 max-sm:min-h-11">
+        <Checkbox
+          id="log-y"
+          checked={view.log}
+          onCheckedChange={(checked) => setView({ log: checked === true }, { replace: true })}
+        />
+        <label htmlFor="log-y">log y</label>
+      </span>
+    </>
+  )
+}
