@@ -21,10 +21,10 @@ from heimdall.rf.shapes import BoolArray, FloatArray
 MIN_DISTANCE_M: Final = 20.0
 """m; nearer counts as this near: antennas and positions are not known better."""
 
-_NODES, _WEIGHTS = np.polynomial.hermite_e.hermegauss(11)
+_NODES, _WEIGHTS = np.polynomial.hermite_e.hermegauss(15)
 _LOG_WEIGHTS: Final = np.log(_WEIGHTS / _WEIGHTS.sum())
-_NODE_WIDTH: Final = 0.4
-"""Share of the spread by which each quadrature node is widened, so that 11 of them make a smooth density."""
+_NODE_WIDTH: Final = 0.35
+"""Share of the spread by which each quadrature node is widened, so that 15 of them make a smooth density."""
 
 _THINNED_EXAMPLES: Final = 250
 _PRIOR_SLOPE_DB: Final = (-40.0, 6.0)
