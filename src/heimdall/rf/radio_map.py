@@ -7,7 +7,7 @@ matrices: quick here, and exact inside an exported network.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -59,7 +59,7 @@ class RadioMap:
     distance_table: Float64[FloatArray, "m s d"]
 
     @classmethod
-    def fit(cls, observations: Observations, target_m: Float64[FloatArray, "n 3"]) -> RadioMap:
+    def fit(cls, observations: Observations, target_m: Float64[FloatArray, "n 3"], *, like: RadioMap | None = None) -> RadioMap:
         """Fit law, shadowing and silence of every receiver.
 
         Parameters
@@ -68,6 +68,8 @@ class RadioMap:
             Training examples.
         target_m
             [n, 3] their positions, m.
+        like
+            Another map, whose grid and laws (five numbers a receiver) are taken over; only the shadowing is fitted anew.
 
         Raises
         ------
@@ -76,14 +78,16 @@ class RadioMap:
         """
         if not observations.heard.any():
             raise InvalidInputError("No training example was heard by any receiver, so there is no strength to map.")
-        law = fit_strength_law(observations, target_m)
+        law = like.law if like else fit_strength_law(observations, target_m)
+        if like:
+            law = replace(law, is_known=np.asarray(law.is_known & observations.heard.any(axis=0), bool))
         fixed = np.flatnonzero(law.is_known & ~observations.is_moving)
         moving = np.flatnonzero(law.is_known & observations.is_moving)
         sites = np.array([_find_site(observations, int(receiver)) for receiver in fixed]).reshape(-1, 3)
-        grid = make_square_grid(target_m, sites)
+        grid = like.grid if like else make_square_grid(target_m, sites)
         places = gather_places(target_m, grid.points_m)
         readings = [_read(law, observations, target_m, places, int(receiver)) for receiver in fixed]
-        has_field = _show_field(readings, places)
+        has_field = like.has_field if like else _show_field(readings, places)
         place_table = np.zeros((len(fixed), len(STRENGTH_STEPS_DB) + 1, len(grid.points_m)))
         for row, receiver in enumerate(fixed):
             expected = _expect(law, int(receiver), decades(slant_ranges(grid.points_m, sites[None, row : row + 1])[:, 0]))

@@ -26,12 +26,12 @@ _LOG_WEIGHTS: Final = np.log(_WEIGHTS / _WEIGHTS.sum())
 _NODE_WIDTH: Final = 0.35
 """Share of the spread by which each quadrature node is widened, so that 15 of them make a smooth density."""
 
-_THINNED_EXAMPLES: Final = 300
+_THINNED_EXAMPLES: Final = 250
 _PRIOR_SLOPE_DB: Final = (-40.0, 6.0)
 _PRIOR_LOG_SPREAD: Final = (float(np.log(8.5)), 0.15)
 _PRIOR_LOG_JITTER: Final = (float(np.log(1.2)), 0.3)
 _PRIOR_FLOOR_DB: Final = 4.0
-"""Mean and deviation of weak priors (literature values of path-loss slope and shadowing); 300 examples outweigh them."""
+"""Mean and deviation of weak priors (literature values of path-loss slope and shadowing); 250 examples outweigh them."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ def fit_strength_law(observations: Observations, target_m: Float64[FloatArray, "
     Parameters
     ----------
     observations
-        Training examples, at least one of them heard; evenly thinned to 300 a receiver.
+        Training examples, at least one of them heard; evenly thinned to 250 a receiver.
     target_m
         [n, 3] their positions.
     """
