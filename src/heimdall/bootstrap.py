@@ -117,7 +117,7 @@ def build_container(settings: Settings) -> Container:
         attempts=AttemptService(store=store, artifacts=artifacts, clock=clock, settings=job_settings),
         sweeper=Sweeper(store=store, queue=queue, clock=clock, settings=job_settings, registry=registry),
         metrics=MetricService(store=store),
-        datasets=DatasetService(store=store, queue=queue, artifacts=artifacts, clock=clock),
+        datasets=DatasetService(store=store, queue=queue, artifacts=artifacts, clock=clock, terrain_folder=settings.terrain_folder),
         models=ModelService(store=store, artifacts=artifacts, clock=clock),
         bundles=BundleService(
             store=store, artifacts=artifacts, verifier=verifier, clock=clock, max_bytes=settings.max_upload_mb * 1_000_000

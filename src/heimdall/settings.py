@@ -75,6 +75,7 @@ class Settings(BaseSettings):
         description="First part of the queues' names; keeps installations on one broker apart.",
     )
     artifacts_url: str | None = Field(default=None, description="s3://bucket/prefix; default: a folder in the data folder.")
+    terrain_folder: Path | None = Field(default=None, description="SRTM tiles (.hgt) or GeoTIFF files for data sets over terrain.")
     frontend_dir: Path | None = Field(default=None, description="Built page; default: the one that came with the program.")
     worker_slots: int = Field(default=2, ge=1, le=64, description="Jobs that one worker trains at the same time.")
     worker_queues: tuple[Literal["cpu", "gpu", "dataset"], ...] = Field(

@@ -1272,6 +1272,12 @@ export interface components {
             num_examples: number;
             /** @default 3.5 */
             path_loss_exponent: number;
+            /**
+             * @description loss of a path: a power law, or Longley-Rice over the terrain folder's heights
+             * @default log-distance
+             * @enum {string}
+             */
+            propagation: "log-distance" | "terrain";
             /** @default 0 */
             seed: number;
             /**

@@ -17,10 +17,11 @@ from heimdall.datasets.importers.rssi_table import read_rssi_csv, read_rssi_parq
 from heimdall.datasets.importers.sources import ImportLog, SourceFile
 from heimdall.datasets.limits import describe_assumptions, limit_of
 from heimdall.datasets.manifest import Manifest, pick_features
+from heimdall.datasets.simulator import describe_loss, make_simulator
 from heimdall.datasets.storage import DatasetWriter, ExampleChunk, read_manifest, size_of
 from heimdall.domain.datasets import DatasetKind, ImportDatasetConfig, ImportReport, SyntheticDatasetConfig
-from heimdall.rf.network import Network, load_default_network
-from heimdall.rf.synthetic import SyntheticBlock, SyntheticGenerator
+from heimdall.rf.network import Network
+from heimdall.rf.synthetic import SyntheticBlock
 
 Progress = Callable[[float], None]
 Reader = Callable[[list[SourceFile], ImportDatasetConfig, ImportLog, Progress], ImportedExamples]
@@ -78,10 +79,15 @@ def build_import(config: ImportDatasetConfig, files: list[SourceFile], directory
     return _describe(directory, examples.source, log.report())
 
 
-def build_synthetic(config: SyntheticDatasetConfig, directory: Path, progress: Progress) -> BuiltDataset:
-    """Simulate a data set into a folder, block by block; parameters and errors as in :func:`build_import`."""
-    network = load_default_network()
-    generator = SyntheticGenerator(config, network)
+def build_synthetic(
+    config: SyntheticDatasetConfig, directory: Path, progress: Progress, *, terrain_folder: Path | None = None
+) -> BuiltDataset:
+    """Simulate a data set into a folder, block by block; parameters and errors as in :func:`build_import`.
+
+    ``terrain_folder`` holds the user's heights, for a config that asks for them.
+    """
+    generator = make_simulator(config, terrain_folder)
+    network = generator.network
     features = pick_features("heard", "rssi_dbm", "snr_db", "toa_offset_us", "clock_sigma_us", "rx_east_km", "rx_north_km", "rx_up_km")
     south_west, north_east = generator.region_m
     cells_north = int(np.ceil((north_east[1] - south_west[1]) / SYNTHETIC_CELL_M))
@@ -106,7 +112,7 @@ def build_synthetic(config: SyntheticDatasetConfig, directory: Path, progress: P
             accuracy_radius_m=SYNTHETIC_ACCURACY_RADIUS_M,
             physical_limit=limit_of(np.concatenate(bounds), describe_assumptions(config)),
         )
-    return _describe(directory, SYNTHETIC_SOURCE, None)
+    return _describe(directory, f"{SYNTHETIC_SOURCE}{describe_loss(generator)}", None)
 
 
 def _make_chunk(block: SyntheticBlock, network: Network, group: np.ndarray, clock_sigma_us: float) -> ExampleChunk:

@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
 from heimdall.datasets.limits import describe_assumptions, limit_of
+from heimdall.datasets.simulator import make_simulator
 from heimdall.domain.datasets import DatasetPreview, PhysicalLimit, ReachableError, SyntheticDatasetConfig
 from heimdall.domain.errors import InvalidInputError
 from heimdall.rf.bounds import bound_sigmas, radial_quantiles, timing_information
-from heimdall.rf.network import Network, load_default_network
+from heimdall.rf.network import Network
 from heimdall.rf.synthetic import SyntheticBlock, SyntheticGenerator
 
 _LEAST_EXAMPLES: Final = 30
+_DRAWS: Final = 4
+_TERRAIN_DRAWS: Final = 1
+"""Blocks of transmissions looked at: over terrain a path costs a hundred times more."""
 _NS: Final = 1e-9
 _NUMBERS: Final = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 
 FloatArray = npt.NDArray[np.float64]
 
 
-def preview_synthetic(config: SyntheticDatasetConfig, target_m: float) -> DatasetPreview:
+def preview_synthetic(config: SyntheticDatasetConfig, target_m: float, *, terrain_folder: Path | None = None) -> DatasetPreview:
     """Simulate a few thousand transmissions and bound each.
 
     Parameters
@@ -30,15 +35,17 @@ def preview_synthetic(config: SyntheticDatasetConfig, target_m: float) -> Datase
         The data set that would be generated; its number of examples does not matter.
     target_m
         The 68 % radius that somebody wants.
+    terrain_folder
+        As in ``build_synthetic``.
 
     Raises
     ------
     InvalidInputError
         Where too few transmissions are heard to say anything.
     """
-    network = load_default_network()
-    generator = SyntheticGenerator(config, network)
-    block = generator.preview()
+    generator = make_simulator(config, terrain_folder)
+    network = generator.network
+    block = generator.preview(_TERRAIN_DRAWS if config.propagation == "terrain" else _DRAWS)
     num_heard = block.heard.sum(axis=1)
     usable = num_heard >= config.min_receivers
     if usable.sum() < _LEAST_EXAMPLES:

@@ -137,6 +137,9 @@ class SyntheticDatasetConfig(Entity):
     num_examples: int = Field(default=20_000, ge=100, le=10_000_000)
     seed: int = Field(default=0, ge=0, le=2**31 - 1)
     frequency_mhz: float = Field(default=145.0, ge=30, le=3000, allow_inf_nan=False, description="MHz, carrier")
+    propagation: Literal["log-distance", "terrain"] = Field(
+        default="log-distance", description="loss of a path: a power law, or Longley-Rice over the terrain folder's heights"
+    )
     path_loss_exponent: float = Field(default=3.5, ge=2, le=6, allow_inf_nan=False)
     shadowing_sigma_db: float = Field(default=6.0, ge=0, le=20, allow_inf_nan=False, description="dB")
     shadowing_correlation: float = Field(default=0.46, ge=0, lt=1, allow_inf_nan=False, description="between receivers")

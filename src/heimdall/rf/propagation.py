@@ -31,6 +31,10 @@ _MIN_DISTANCE_M: Final = 10.0
 class PathLossModel(Protocol):
     """Median loss between isotropic antennas; shadowing is added by the caller."""
 
+    @property
+    def gradient_step_m(self) -> float:
+        """Over which distance differences of the loss are a gradient, m: short beside what the model resolves."""
+
     def path_loss_db(self, transmitter_m: Float64[FloatArray, "n 3"], receiver_m: Float64[FloatArray, "r 3"]) -> Float64[FloatArray, "n r"]:
         """Return the loss in dB of every path; positions are east, north, up in m. Pure: the same paths, the same losses."""
 
@@ -46,6 +50,7 @@ class LogDistancePathLoss:
 
     frequency_mhz: float
     exponent: float
+    gradient_step_m: float = 25.0
 
     def path_loss_db(self, transmitter_m: Float64[FloatArray, "n 3"], receiver_m: Float64[FloatArray, "r 3"]) -> Float64[FloatArray, "n r"]:
         """Return the loss in dB by slant range; nearer than 10 m counts as 10 m."""

@@ -38,8 +38,6 @@ REFERENCE_SNR_DB: Final = 20.0
 
 _MAX_DRAWS_PER_BLOCK: Final = 400
 _PREVIEW_STREAM: Final = 1
-_PREVIEW_DRAWS: Final = 4
-_GRADIENT_STEP_M: Final = 25.0
 _LEAST_SIGMA_S: Final = 1e-12
 _LEAST_SIGMA_DB: Final = 1e-3
 """A config without any error still has a bound: practically zero, and finite."""
@@ -82,9 +80,10 @@ class SyntheticGenerator:
         if config.min_receivers > len(network.receivers):
             raise InvalidInputError(f"The network has only {len(network.receivers)} receivers.", field="min_receivers")
         self._config = config
+        self.network = network
         self._receiver_m = network.position_m
         self._frame = network.frame
-        self._path_loss = path_loss or LogDistancePathLoss(config.frequency_mhz, config.path_loss_exponent)
+        self.path_loss = path_loss or LogDistancePathLoss(config.frequency_mhz, config.path_loss_exponent)
         bandwidth_hz = SPECTRA[config.waveform].noise_bandwidth_hz if config.waveform else CHANNEL_BANDWIDTH_HZ
         self._noise_dbm = noise_floor_dbm(config.frequency_mhz, bandwidth_hz=bandwidth_hz)
         self.region_m = region_of(network, config.margin_km)
@@ -118,10 +117,10 @@ class SyntheticGenerator:
             field="min_receivers",
         )
 
-    def preview(self) -> SyntheticBlock:
+    def preview(self, num_blocks: int) -> SyntheticBlock:
         """Return transmissions as they come, those included that too few receivers hear. They depend on the seed and are no examples."""
         generator = np.random.default_rng(np.random.SeedSequence((self._config.seed, 0, _PREVIEW_STREAM)))
-        return _join([self._draw(generator, 0) for _ in range(_PREVIEW_DRAWS)], _PREVIEW_DRAWS * BLOCK_EXAMPLES)
+        return _join([self._draw(generator, 0) for _ in range(num_blocks)], num_blocks * BLOCK_EXAMPLES)
 
     def arrival_sigmas_us(self, block: SyntheticBlock) -> dict[str, Float64[FloatArray, "*n"]]:
         """Return the standard deviations of an arrival's independent errors by cause, us: ``clock``, ``estimate`` and ``excess``."""
@@ -137,7 +136,7 @@ class SyntheticGenerator:
         shadowing = draw_shadowing_db(
             generator, BLOCK_EXAMPLES, num_receivers, sigma_db=config.shadowing_sigma_db, correlation=config.shadowing_correlation
         )
-        rssi = power_dbm - self._path_loss.path_loss_db(transmitter, self._receiver_m) - shadowing
+        rssi = power_dbm - self.path_loss.path_loss_db(transmitter, self._receiver_m) - shadowing
         snr = rssi - self._noise_dbm
         heard = snr > DETECTION_SNR_DB
         sigma_us = self._timing_sigmas_us(snr, heard)
@@ -180,11 +179,10 @@ class SyntheticGenerator:
 
     def _loss_gradient(self, transmitter_m: FloatArray) -> Float64[FloatArray, "n r 2"]:
         """Return by differences how the loss of each path grows east- and northwards, dB/m."""
-        here = self._path_loss.path_loss_db(transmitter_m, self._receiver_m)
-        steps = [np.array([_GRADIENT_STEP_M, 0.0, 0.0]), np.array([0.0, _GRADIENT_STEP_M, 0.0])]
-        return np.stack(
-            [(self._path_loss.path_loss_db(transmitter_m + step, self._receiver_m) - here) / _GRADIENT_STEP_M for step in steps], axis=-1
-        )
+        here = self.path_loss.path_loss_db(transmitter_m, self._receiver_m)
+        step_m = self.path_loss.gradient_step_m
+        ahead = [self.path_loss.path_loss_db(transmitter_m + step_m * np.eye(3)[axis], self._receiver_m) for axis in (0, 1)]
+        return np.stack([(loss - here) / step_m for loss in ahead], axis=-1)
 
 
 def region_of(network: Network, margin_km: float) -> tuple[Float64[FloatArray, " 2"], Float64[FloatArray, " 2"]]:

@@ -57,9 +57,14 @@ class DatasetService:
     ----------
     store, queue, artifacts, clock
         The ports.
+    terrain_folder
+        The user's heights, for simulations over terrain; None where there are none.
     """
 
-    def __init__(self, *, store: Store, queue: JobQueue, artifacts: ArtifactStore, clock: Clock) -> None:
+    def __init__(
+        self, *, store: Store, queue: JobQueue, artifacts: ArtifactStore, clock: Clock, terrain_folder: Path | None = None
+    ) -> None:
+        self._terrain_folder = terrain_folder
         self._store = store
         self._queue = queue
         self._artifacts = artifacts
@@ -83,7 +88,7 @@ class DatasetService:
         """
         from heimdall.datasets.preview import preview_synthetic
 
-        return preview_synthetic(config, target_m)
+        return preview_synthetic(config, target_m, terrain_folder=self._terrain_folder)
 
     def create_import(self, config: ImportDatasetConfig, files: list[tuple[str, Path]]) -> Dataset:
         """Take the files of an import and wake a worker.
@@ -235,15 +240,16 @@ class DatasetService:
         from heimdall.datasets.importers.sources import SourceFile
 
         if dataset.kind is DatasetKind.SYNTHETIC:
-            return build_synthetic(SyntheticDatasetConfig.model_validate(dataset.config), folder, progress)
+            config = SyntheticDatasetConfig.model_validate(dataset.config)
+            return build_synthetic(config, folder, progress, terrain_folder=self._terrain_folder)
         names = [source["name"] for source in dataset.config["sources"]]
-        config = ImportDatasetConfig.model_validate({key: value for key, value in dataset.config.items() if key != "sources"})
+        options = ImportDatasetConfig.model_validate({key: value for key, value in dataset.config.items() if key != "sources"})
         with contextlib.ExitStack() as stack:
             files = [
-                SourceFile(name, stack.enter_context(self._artifacts.local(_incoming_key(dataset.id, number, config.kind))))
+                SourceFile(name, stack.enter_context(self._artifacts.local(_incoming_key(dataset.id, number, options.kind))))
                 for number, name in enumerate(names)
             ]
-            return build_import(config, files, folder, progress)
+            return build_import(options, files, folder, progress)
 
     def _make_progress(self, dataset_id: str) -> Callable[[float], None]:
         last = self._clock.now()

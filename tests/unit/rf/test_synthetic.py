@@ -82,6 +82,8 @@ def test_strength_spreads_as_power_and_shadowing_say():
 
 def test_another_path_loss_model_takes_the_seam():
     class Wall:
+        gradient_step_m = 25.0
+
         def path_loss_db(self, transmitter_m, receiver_m):
             return np.full((len(transmitter_m), len(receiver_m)), 100.0)
 
@@ -137,7 +139,7 @@ def test_strength_over_noise_is_stated_in_the_waveforms_own_channel():
 
 
 def test_a_preview_keeps_what_nobody_hears():
-    block = make(min_receivers=5, margin_km=50).preview()
+    block = make(min_receivers=5, margin_km=50).preview(4)
     assert (block.heard.sum(axis=1) < 5).any()
     assert len(block.heard) == 4 * BLOCK_EXAMPLES
     assert not np.isin(block.transmitter_m[:, 0], make(min_receivers=5, margin_km=50).block(0).transmitter_m[:, 0]).any()
