@@ -104,6 +104,9 @@ class Settings(BaseSettings):
     socket_buffer_events: int = Field(default=1000, ge=10, le=100_000, description="Events waiting for one slow socket client.")
     log_format: Literal["line", "json"] = Field(default="line", description="One readable line per event, or JSON.")
     log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="Least important level logged.")
+    otel_endpoint: str | None = Field(
+        default=None, description="OTLP/HTTP address that takes traces, like http://127.0.0.1:4318; default: none."
+    )
     seed_demo: bool = Field(default=True, description="Make the demo data set on first start.")
 
     @field_validator("data_dir")

@@ -29,6 +29,7 @@ from heimdall.api.static import Page
 from heimdall.api.tail import EventTail
 from heimdall.api.ws import EventSocket
 from heimdall.domain.errors import HeimdallError
+from heimdall.traces import is_untraced, make_tracer_provider
 
 if TYPE_CHECKING:
     from heimdall.api.oidc import IdentityProvider
@@ -65,7 +66,10 @@ def create_app(container: Container) -> FastAPI:
             yield
         finally:
             await background.stop()
+            if provider is not None:
+                await asyncio.to_thread(provider.shutdown)
 
+    provider = make_tracer_provider(container.settings, "api")
     app = FastAPI(
         title="Heimdall",
         version=heimdall.__version__,
@@ -75,6 +79,14 @@ def create_app(container: Container) -> FastAPI:
         redirect_slashes=False,
         separate_input_output_schemas=False,
         lifespan=run_beside,
+        telemetry={
+            "tracing": provider is not None,
+            "tracer_provider": provider,
+            "metrics": False,
+            "logs": False,
+            "auto_configure": False,
+            "exclude": is_untraced,
+        },
     )
     credentials = Credentials(container.settings, make_provider(container.settings))
     app.state.container = container
@@ -94,7 +106,7 @@ def create_app(container: Container) -> FastAPI:
     app.add_middleware(TidyQuery)
     app.add_middleware(Security, settings=container.settings, credentials=credentials)
     app.add_middleware(JsonCompression)
-    app.add_middleware(Observation, measurements=measurements)
+    app.add_middleware(Observation, measurements=measurements, is_traced=provider is not None)
     return app
 
 

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
+from heimdall.traces import read_trace_id
+
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -28,9 +30,12 @@ class Observation:
     Never logs a query, a header or a body: a token may stand in each of them.
     """
 
-    def __init__(self, app: ASGIApp, measurements: Measurements, *, monotonic: Callable[[], float] = time.perf_counter) -> None:
+    def __init__(
+        self, app: ASGIApp, measurements: Measurements, *, is_traced: bool = False, monotonic: Callable[[], float] = time.perf_counter
+    ) -> None:
         self._app = app
         self._measurements = measurements
+        self._is_traced = is_traced
         self._monotonic = monotonic
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -40,7 +45,8 @@ class Observation:
             return
         request_id = _read_request_id(scope)
         scope.setdefault("state", {})["request_id"] = request_id
-        with structlog.contextvars.bound_contextvars(request_id=request_id):
+        trace_id = read_trace_id() if self._is_traced else None
+        with structlog.contextvars.bound_contextvars(request_id=request_id, **({"trace_id": trace_id} if trace_id else {})):
             if scope["type"] == "websocket":
                 await self._app(scope, receive, send)
             else:

@@ -13,6 +13,7 @@ from heimdall.domain.ports import JobQuery
 from heimdall.services.attempts import AttemptService
 from heimdall.services.jobs import JobService, needs_gpu
 from heimdall.settings import Settings
+from heimdall.traces import Tracer
 from heimdall.worker.spare import Children
 from heimdall.worker.supervision import StopRequest, Supervisor
 
@@ -31,7 +32,9 @@ class JobRunner:
         settings: Settings,
         worker_id: str,
         stop_request: Callable[[], StopRequest],
+        tracer: Tracer | None = None,
     ) -> None:
+        self._tracer = tracer or Tracer(None)
         self._jobs = jobs
         self._attempts = attempts
         self._children = children
@@ -72,9 +75,9 @@ class JobRunner:
         except OSError as error:
             self._attempts.finish_lost(claim, f"The training process could not be started ({error.strerror}).")
             return False
-        ended = Supervisor(
-            attempts=self._attempts, settings=self._settings, claim=claim, child=child, stop_request=self._stop_request
-        ).run()
+        supervisor = Supervisor(attempts=self._attempts, settings=self._settings, claim=claim, child=child, stop_request=self._stop_request)
+        with self._tracer.span("job attempt", {"heimdall.job_id": job.id, "heimdall.attempt": job.attempt}):
+            ended = supervisor.run()
         self._say_end(job, ended)
         return True
 

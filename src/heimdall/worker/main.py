@@ -16,6 +16,7 @@ from heimdall.domain.errors import UnavailableError
 from heimdall.domain.jobs import JobStatus
 from heimdall.logs import configure_logging
 from heimdall.settings import Settings
+from heimdall.traces import Tracer, make_tracer_provider
 from heimdall.worker.supervision import StopRequest
 
 if TYPE_CHECKING:
@@ -84,6 +85,7 @@ def run_worker(settings: Settings) -> int:
     container.registry.enter(worker_id)
     celery = make_celery(settings.broker_url, settings.data_dir, prefix=settings.queue_prefix, is_worker=True)
     children = Children(settings)
+    tracer = Tracer(make_tracer_provider(settings, "worker"))
     jobs = JobRunner(
         jobs=container.jobs,
         attempts=container.attempts,
@@ -91,6 +93,7 @@ def run_worker(settings: Settings) -> int:
         settings=settings,
         worker_id=worker_id,
         stop_request=switch.read,
+        tracer=tracer,
     )
     datasets = DatasetRunner(store=container.store, settings=settings, stop_request=switch.read)
     register_tasks(celery, jobs, datasets)
@@ -121,6 +124,7 @@ def run_worker(settings: Settings) -> int:
         children.close()
         celery.close()
         container.close()
+        tracer.close()
     logger.info("worker_stopped")
     return switch.exit_code or (controller.exitcode or 0)
 
