@@ -10,8 +10,8 @@ from sqlalchemy import text
 from sqlalchemy.exc import DatabaseError
 
 from heimdall.domain.access import Role
-from heimdall.domain.audit import AuditAction, AuditEntry, AuditSubject
-from heimdall.domain.ports import AuditQuery, Store
+from heimdall.domain.audit import AuditAction, AuditEntry, AuditQuery, AuditSubject
+from heimdall.domain.ports import Store
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 

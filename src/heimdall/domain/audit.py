@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
@@ -50,3 +51,14 @@ class AuditEntry(Entity):
     subject_id: str | None = Field(description="id of the job, data set or model; null for an import that was refused")
     subject_name: str | None
     detail: dict[str, Any] = Field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class AuditQuery:
+    """What of the audit log is asked for; ``before`` is the position of the oldest entry already known."""
+
+    limit: int = 100
+    before: int | None = None
+    who: str | None = None
+    action: str | None = None
+    subject_id: str | None = None

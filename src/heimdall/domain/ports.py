@@ -14,7 +14,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, BinaryIO, Generic, Literal, Protocol, TypeVar
 
-from heimdall.domain.audit import AuditEntry
+from heimdall.domain.audit import AuditEntry, AuditQuery
 from heimdall.domain.datasets import Dataset
 from heimdall.domain.events import EventType, StoredEvent, Tick
 from heimdall.domain.jobs import Claim, DeviceInfo, Job, JobStatus, PendingAction
@@ -209,17 +209,6 @@ class EventRepository(Protocol):
 
     def last_position(self) -> int:
         """Return the newest committed position, 0 for an empty log."""
-
-
-@dataclass(frozen=True)
-class AuditQuery:
-    """What of the audit log is asked for; ``before`` is the position of the oldest entry already known."""
-
-    limit: int = 100
-    before: int | None = None
-    who: str | None = None
-    action: str | None = None
-    subject_id: str | None = None
 
 
 class AuditRepository(Protocol):

@@ -10,8 +10,8 @@ from datetime import datetime
 from typing import Any, Final
 
 from heimdall.domain.access import SYSTEM, Principal
-from heimdall.domain.audit import AuditAction, AuditEntry, AuditSubject
-from heimdall.domain.ports import AuditQuery, Store, Transaction
+from heimdall.domain.audit import AuditAction, AuditEntry, AuditQuery, AuditSubject
+from heimdall.domain.ports import Store, Transaction
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import Connection, insert, select
 
-from heimdall.domain.audit import AuditEntry
-from heimdall.domain.ports import AuditQuery
+from heimdall.domain.audit import AuditEntry, AuditQuery
 from heimdall.storage.events import MAX_POSITION, bounded
 from heimdall.storage.tables import audit
 

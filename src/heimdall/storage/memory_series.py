@@ -8,11 +8,11 @@ from typing import Any
 
 import orjson
 
-from heimdall.domain.audit import AuditEntry
+from heimdall.domain.audit import AuditEntry, AuditQuery
 from heimdall.domain.base import format_instant
 from heimdall.domain.events import EventType, StoredEvent
 from heimdall.domain.metrics import VALUE_FIELDS, RawRow, TrainingMetric
-from heimdall.domain.ports import AuditQuery, LogLine
+from heimdall.domain.ports import LogLine
 from heimdall.domain.summaries import Overview
 from heimdall.storage.column_types import clean_text, encode_json
 from heimdall.storage.events import MAX_INTEGER, event_taken

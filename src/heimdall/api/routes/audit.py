@@ -12,8 +12,7 @@ from heimdall.api.deps import services
 from heimdall.api.documentation import errors
 from heimdall.api.responses import join_entities, json_response
 from heimdall.api.schemas import AuditPage
-from heimdall.domain.audit import AuditAction
-from heimdall.domain.ports import AuditQuery
+from heimdall.domain.audit import AuditAction, AuditQuery
 
 router = APIRouter(prefix="/api/v1", tags=["access"])
 
