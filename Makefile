@@ -5,7 +5,7 @@ PY := .venv/bin/python
 BIN := .venv/bin
 STAMPS := .stamps
 .DEFAULT_GOAL := help
-.PHONY: help install dev up test test-py test-front check bench chaos chaos-long gen gen-check fmt clean chromium services shots
+.PHONY: help install dev up test test-py test-front check audit bench chaos chaos-long gen gen-check fmt clean chromium services shots
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -83,6 +83,10 @@ gen-check: dev
 fmt: dev ## format everything
 	$(BIN)/ruff check --fix --quiet . ; $(BIN)/ruff format --quiet .
 	cd frontend && npm run --silent fmt
+
+audit: dev ## ask for known weaknesses of what Heimdall stands on; says what could not be asked
+	@$(PY) -m pip_audit --version >/dev/null 2>&1 || $(PY) -m pip install --quiet --disable-pip-version-check pip-audit
+	@$(PY) deploy/audit.py
 
 bench: dev ## measure; a table and JSON per figure
 	$(PY) bench/run_all.py $(ARGS)

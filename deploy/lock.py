@@ -7,6 +7,8 @@ theirs), ``requirements-dev.lock`` what tests and checks need on top. Run after 
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import tomllib
 from importlib import metadata
 from pathlib import Path
@@ -46,6 +48,7 @@ def main() -> None:
     dev = {k: v for k, v in collect(project["optional-dependencies"]["dev"]).items() if k not in runtime}
     for path, locked in (("requirements.lock", runtime), ("requirements-dev.lock", dev)):
         (ROOT / path).write_text("".join(f"{name}=={version}\n" for name, version in sorted(locked.items())))
+    subprocess.run([sys.executable, ROOT / "deploy" / "audit.py", "--write"], check=True)
 
 
 main()
