@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import hmac
 import json
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from http.cookies import SimpleCookie
@@ -258,3 +260,10 @@ def test_without_token_or_provider_who_asks_is_loopback(tmp_path: Any) -> None:
     with serve(make_container(tmp_path)) as served:
         assert served.client.get("/api/v1/whoami").json()["who"] == "loopback"
         assert served.client.get("/auth/login").status_code == 404
+
+
+def test_starting_the_server_loads_nothing_of_the_sign_in() -> None:
+    names = ("joserfc", "cryptography", "httpx", "opentelemetry.sdk")
+    code = f"import sys, heimdall.api.app; print([name for name in {names} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120)
+    assert done.stdout.strip() == "[]"
