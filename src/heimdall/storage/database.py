@@ -22,6 +22,7 @@ from heimdall.storage.jobs import SqlJobs
 from heimdall.storage.logs import SqlLogs
 from heimdall.storage.metrics import SqlMetrics
 from heimdall.storage.models import SqlModels
+from heimdall.storage.upkeep import SqlUpkeep
 
 
 class SqlTransaction:
@@ -65,6 +66,11 @@ class SqlTransaction:
     def models(self) -> SqlModels:
         """Models."""
         return SqlModels(self._connection, self._dialect)
+
+    @cached_property
+    def upkeep(self) -> SqlUpkeep:
+        """Tombstones and holds."""
+        return SqlUpkeep(self._connection, self._dialect)
 
 
 class _Pool:
