@@ -32,6 +32,11 @@ class SqlTransaction:
         self._connection = connection
         self._dialect = dialect
 
+    @property
+    def connection(self) -> Connection:
+        """The connection, for what no repository covers."""
+        return self._connection
+
     @cached_property
     def events(self) -> SqlEvents:
         """The event log."""
