@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from celery import Celery
 
     from heimdall.domain.backups import RowArchive
-    from heimdall.domain.ports import ArtifactStore, Clock, JobQueue, LiveChannel, ModelVerifier, Store, WorkerRegistry
+    from heimdall.domain.ports import ArtifactStore, Clock, JobQueue, LiveChannel, ModelVerifier, Store
+    from heimdall.domain.workers import WorkerRegistry
     from heimdall.services.backups import BackupService
     from heimdall.services.restores import RestoreService
     from heimdall.settings import Settings

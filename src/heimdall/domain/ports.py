@@ -21,6 +21,7 @@ from heimdall.domain.jobs import Claim, DeviceInfo, Job, JobStatus, PendingActio
 from heimdall.domain.metrics import VALUE_FIELDS, RawRow, TrainingMetric
 from heimdall.domain.models import Examination, TrainedModel, TrainedModelDetail
 from heimdall.domain.summaries import Overview
+from heimdall.domain.upkeep import UpkeepRepository
 
 
 class Clock(Protocol):
@@ -298,32 +299,6 @@ class ModelRepository(Protocol):
         """Return the model that the same bundle content became."""
 
 
-class UpkeepRepository(Protocol):
-    """What must still be done to the artifacts, and what forbids it for now.
-
-    Every deletion has two phases: the transaction that removes the row also buries the files' key; the files go
-    afterwards, and the tombstone last. A crash between leaves only what the next sweep collects.
-    """
-
-    def bury(self, *keys: str, now: datetime) -> None:
-        """Note that nothing points to these keys any more. Burying one twice is the same."""
-
-    def list_buried(self, *, limit: int = 100) -> list[str]:
-        """Return keys whose files may go, oldest first."""
-
-    def forget(self, *keys: str) -> None:
-        """Remove tombstones: the files are gone, or the key lives again. Unknown keys are no error."""
-
-    def hold(self, holder: str, *, until: datetime) -> None:
-        """Forbid, until then, that any file goes that a row pointed to when the hold began; calling again prolongs it."""
-
-    def release(self, holder: str) -> None:
-        """End a hold."""
-
-    def is_held(self, now: datetime) -> bool:
-        """Return whether any hold lasts."""
-
-
 class Transaction(Protocol):
     """All repositories on one transaction. Not for sharing between threads."""
 
@@ -428,6 +403,9 @@ class ArtifactStore(Protocol):
     def find(self, prefix: str) -> list[str]:
         """Return the keys of files below a prefix."""
 
+    def modified_at(self, key: str) -> datetime:
+        """Return when the file, or the newest file of the folder, was written. NotFoundError."""
+
     def ping(self) -> None:
         """Raise UnavailableError where nothing can be written."""
 
@@ -442,19 +420,6 @@ class ArtifactStore(Protocol):
 
     def close(self) -> None:
         """Give back this process's scratch place."""
-
-
-class WorkerRegistry(Protocol):
-    """Knows which workers of this machine are gone, without waiting for their leases to run out."""
-
-    def enter(self, worker_id: str) -> None:
-        """Sign in; the entry counts as living until this process ends, however it ends."""
-
-    def is_gone(self, worker_id: str) -> bool:
-        """Return True only where the worker's process has certainly ended. False for living ones and for other machines' workers."""
-
-    def close(self) -> None:
-        """Sign out."""
 
 
 class JobQueue(Protocol):
