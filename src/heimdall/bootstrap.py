@@ -27,7 +27,11 @@ from heimdall.verification.sandbox import SandboxVerifier
 if TYPE_CHECKING:
     from celery import Celery
 
-    from heimdall.domain.ports import ArtifactStore, Clock, JobQueue, LiveChannel, ModelVerifier, Store, WorkerRegistry
+    from heimdall.domain.backups import RowArchive
+    from heimdall.domain.ports import ArtifactStore, Clock, JobQueue, LiveChannel, ModelVerifier, Store
+    from heimdall.domain.workers import WorkerRegistry
+    from heimdall.services.backups import BackupService
+    from heimdall.services.restores import RestoreService
     from heimdall.settings import Settings
 
 
@@ -125,3 +129,24 @@ def build_container(settings: Settings) -> Container:
         audit=AuditService(store=store),
         operations=OperationsService(store=store, clock=clock),
     )
+
+
+def make_backups(container: Container) -> BackupService:
+    """Wire what writes backups; needed by one command only."""
+    from heimdall.services.backups import BackupService
+
+    return BackupService(store=container.store, archive=_open_archive(container), artifacts=container.artifacts, clock=container.clock)
+
+
+def make_restores(container: Container) -> RestoreService:
+    """Wire what restores backups; needed by one command only."""
+    from heimdall.services.restores import RestoreService
+
+    return RestoreService(archive=_open_archive(container), artifacts=container.artifacts, clock=container.clock)
+
+
+def _open_archive(container: Container) -> RowArchive:
+    from heimdall.storage.archive import SqlArchive
+
+    assert isinstance(container.store, SqlStore)
+    return SqlArchive(container.store)

@@ -29,6 +29,9 @@ COMMANDS: Final = {
     "dataset": ("heimdall.cli.datasets", "List, generate, import and delete data sets."),
     "model": ("heimdall.cli.models", "List, export, import and verify models."),
     "audit": ("heimdall.cli.audit", "Show who did what."),
+    "backup": ("heimdall.cli.backup", "Save the whole instance in one file, while it runs."),
+    "restore": ("heimdall.cli.backup", "Verify a backup and put it into an empty instance."),
+    "fsck": ("heimdall.cli.fsck", "Compare rows with files, and repair what a crash left."),
     "doctor": ("heimdall.cli.doctor", "Check this machine and say what is missing."),
     "config": ("heimdall.cli.config", "Print every setting with its value and meaning."),
 }

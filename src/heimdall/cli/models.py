@@ -172,10 +172,19 @@ def delete_model(
     yes: Yes = False,
     confirm_name: Annotated[str | None, typer.Option(help="The model's name; needed where the model is in use.")] = None,
 ) -> None:
-    """Delete a model. Its job keeps its history."""
+    """Delete a model; one that is in use asks for its name. Its job keeps its history."""
+    from heimdall.cli.client import ServerAnswerError
+
     found = find_model(session.client, model)
     confirm_loss(session, describe_model_loss(found), yes=yes)
-    session.client.delete(f"/training/models/{found['id']}", {"confirm_name": confirm_name} if confirm_name else None)
+    path = f"/training/models/{found['id']}"
+    try:
+        session.client.delete(path, {"confirm_name": confirm_name} if confirm_name else None)
+    except ServerAnswerError as error:
+        if error.code != "confirm_name" or yes or confirm_name is not None or session.out.as_json:
+            raise
+        session.out.remark(error.detail)
+        session.client.delete(path, {"confirm_name": typer.prompt("Its name", err=True)})
     session.out.result({"deleted": found["id"]}, lambda: session.out.line(f"Deleted '{clean_text(found['name'])}' v{found['version']}."))
 
 

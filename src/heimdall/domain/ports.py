@@ -21,6 +21,7 @@ from heimdall.domain.jobs import Claim, DeviceInfo, Job, JobStatus, PendingActio
 from heimdall.domain.metrics import VALUE_FIELDS, RawRow, TrainingMetric
 from heimdall.domain.models import Examination, TrainedModel, TrainedModelDetail
 from heimdall.domain.summaries import Overview
+from heimdall.domain.upkeep import UpkeepRepository
 
 
 class Clock(Protocol):
@@ -304,6 +305,8 @@ class Transaction(Protocol):
     def datasets(self) -> DatasetRepository: ...
     @property
     def models(self) -> ModelRepository: ...
+    @property
+    def upkeep(self) -> UpkeepRepository: ...
 
 
 class Store(Protocol):
@@ -389,6 +392,9 @@ class ArtifactStore(Protocol):
     def find(self, prefix: str) -> list[str]:
         """Return the keys of files below a prefix."""
 
+    def modified_at(self, key: str) -> datetime:
+        """Return when the file, or the newest file of the folder, was written. NotFoundError."""
+
     def ping(self) -> None:
         """Raise UnavailableError where nothing can be written."""
 
@@ -403,19 +409,6 @@ class ArtifactStore(Protocol):
 
     def close(self) -> None:
         """Give back this process's scratch place."""
-
-
-class WorkerRegistry(Protocol):
-    """Knows which workers of this machine are gone, without waiting for their leases to run out."""
-
-    def enter(self, worker_id: str) -> None:
-        """Sign in; the entry counts as living until this process ends, however it ends."""
-
-    def is_gone(self, worker_id: str) -> bool:
-        """Return True only where the worker's process has certainly ended. False for living ones and for other machines' workers."""
-
-    def close(self) -> None:
-        """Sign out."""
 
 
 class JobQueue(Protocol):

@@ -7,14 +7,10 @@ from typing import Final
 
 from heimdall.domain.jobs import Job, JobStatus
 from heimdall.domain.ports import ArtifactStore
+from heimdall.services.disposal import checkpoint_folder, model_folder
 
 _MODEL_IDS: Final = uuid.UUID("5d3c2f3e-6a2b-4a53-9a55-0f5f0d3f8c11")
 """Namespace of model ids: one id per attempt, so that a repeated finish is the same finish."""
-
-
-def checkpoint_folder(job_id: str) -> str:
-    """Return the artifact folder of a job's checkpoints."""
-    return f"checkpoints/{job_id}"
 
 
 def name_model(job_id: str, attempt: int) -> str:
@@ -25,7 +21,7 @@ def name_model(job_id: str, attempt: int) -> str:
 def discard_model(artifacts: ArtifactStore, job_id: str, attempt: int) -> None:
     """Remove the model files of an attempt that ended between storing them and its row."""
     if attempt > 0:
-        artifacts.delete(f"models/{name_model(job_id, attempt)}")
+        artifacts.delete(model_folder(name_model(job_id, attempt)))
 
 
 def name_checkpoint(job_id: str, attempt: int, step: int, batch: int) -> str:
@@ -50,10 +46,11 @@ def _attempt_of(key: str) -> int:
     return int(number) if number.isdigit() else 0
 
 
-def discard_unfinished(artifacts: ArtifactStore, job: Job) -> None:
-    """Remove what the last attempt of a job that no longer runs left without a row."""
+def discard_unfinished(artifacts: ArtifactStore, job: Job, *, is_held: bool) -> None:
+    """Remove what the last attempt of a job that no longer runs left without a row; older checkpoints stay while a backup holds them."""
     if job.status is JobStatus.RUNNING:
         return
-    tidy_checkpoints(artifacts, job)
+    if not is_held:
+        tidy_checkpoints(artifacts, job)
     if job.status is not JobStatus.COMPLETED:
         discard_model(artifacts, job.id, job.attempt)

@@ -19,6 +19,7 @@ from heimdall.domain.models import TrainedModelDetail, Verification, Verificatio
 from heimdall.domain.ports import ArtifactStore, Clock, ProgressUpdate, Store, Transaction
 from heimdall.domain.training import CheckpointFile, EpochReport, ModelDraft
 from heimdall.services.attempt_files import discard_model, discard_unfinished, name_checkpoint, name_model, tidy_checkpoints
+from heimdall.services.disposal import model_folder
 from heimdall.services.jobs import JobSettings
 from heimdall.services.transitions import change_job, give_up_attempt, make_payload, move_job
 
@@ -159,11 +160,14 @@ class AttemptService:
                     pointer = fresh.evolve(previous=job.checkpoint.as_previous() if job.checkpoint else None)
                     job = job.evolve(checkpoint=pointer, version=job.version + 1)
                     tx.jobs.save(job, expected_version=job.version - 1)
+                is_held = tx.upkeep.is_held(now)
         except UnavailableError:
             raise
         except HeimdallError:
             self._artifacts.delete(key)
             raise
+        if is_held:
+            return  # a backup may be copying one of the older files; the next checkpoint tidies them
         # A store that is away now is tidied at the next checkpoint.
         with suppress(UnavailableError):
             tidy_checkpoints(self._artifacts, job)
@@ -217,7 +221,7 @@ class AttemptService:
         model_id = name_model(claim.job_id, claim.attempt)
         if (known := self._find_model(model_id)) is not None:
             return known
-        folder = f"models/{model_id}"
+        folder = model_folder(model_id)
         try:
             self._put_once(f"{folder}/model.onnx", draft.onnx_path)
             self._put_once(f"{folder}/samples.safetensors", draft.samples_path)
@@ -232,7 +236,7 @@ class AttemptService:
 
     def _complete(self, claim: Claim, draft: ModelDraft, model_id: str, sha256: str) -> TrainedModelDetail:
         now = self._clock.now()
-        folder = f"models/{model_id}"
+        folder = model_folder(model_id)
         size_bytes = self._artifacts.size(f"{folder}/model.onnx")
         with self._store.write() as tx:
             job = self._hold(tx, claim)
@@ -295,7 +299,9 @@ class AttemptService:
     def _tidy(self, job: Job) -> Job:
         """Remove the files of the attempt that just ended to which no row points."""
         with suppress(UnavailableError):
-            discard_unfinished(self._artifacts, job)
+            with self._store.read() as tx:
+                is_held = tx.upkeep.is_held(self._clock.now())
+            discard_unfinished(self._artifacts, job, is_held=is_held)
         return job
 
     def _put_once(self, key: str, source: Path) -> None:

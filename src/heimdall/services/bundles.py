@@ -26,6 +26,7 @@ from heimdall.services.bundle_reader import ReadBundle, explain_disk, read_bundl
 from heimdall.services.bundle_samples import make_sample_blocks
 from heimdall.services.bundle_scanner import ScanLimits
 from heimdall.services.bundle_writer import build_document, stream_bundle
+from heimdall.services.disposal import model_folder
 from heimdall.services.imported_models import make_imported_model
 
 
@@ -144,7 +145,7 @@ class BundleService:
     def _keep(self, read: ReadBundle, examination: Examination) -> tuple[TrainedModelDetail, bool]:
         """Put the files, then the row in one transaction; whatever goes wrong takes the files back."""
         model_id = new_id()
-        folder = f"models/{model_id}"
+        folder = model_folder(model_id)
         model = make_imported_model(
             read,
             examination,

@@ -20,6 +20,7 @@ from heimdall.domain.canonical import hash_canonical
 from heimdall.domain.datasets import Dataset, DatasetKind, DatasetPreview, DatasetStatus, ImportDatasetConfig, SyntheticDatasetConfig
 from heimdall.domain.errors import ConflictError, HeimdallError, InvalidInputError, NotFoundError, StorageFullError, UnavailableError
 from heimdall.services.audit import record
+from heimdall.services.disposal import Disposal, dataset_folder, incoming_folder
 
 if TYPE_CHECKING:
     from heimdall.datasets.build import BuiltDataset
@@ -69,6 +70,7 @@ class DatasetService:
         self._queue = queue
         self._artifacts = artifacts
         self._clock = clock
+        self._disposal = Disposal(store=store, artifacts=artifacts, clock=clock)
 
     def create_synthetic(self, config: SyntheticDatasetConfig, *, is_demo: bool = False) -> Dataset:
         """Store a data set to be simulated and wake a worker; it is ``building`` on return.
@@ -120,7 +122,7 @@ class DatasetService:
             return self._add(dataset)
         except HeimdallError:
             with contextlib.suppress(HeimdallError):
-                self._artifacts.delete(_incoming_folder(dataset_id))
+                self._artifacts.delete(incoming_folder(dataset_id))
             raise
 
     def find_all(self) -> list[Dataset]:
@@ -147,7 +149,8 @@ class DatasetService:
             name = tx.datasets.get(dataset_id, lock=True).name
             tx.datasets.delete(dataset_id)
             record(tx, AuditAction.DELETE, AuditSubject.DATASET, dataset_id, now=self._clock.now(), name=name)
-        self._remove_files(dataset_id)
+            tx.upkeep.bury(*_folders(dataset_id), now=self._clock.now())
+        self._disposal.collect()
         logger.info("dataset_deleted", extra={"dataset_id": dataset_id})
 
     def ensure_demo(self) -> Dataset:
@@ -184,7 +187,6 @@ class DatasetService:
         """
         dataset = self.get(dataset_id)
         if dataset.status is not DatasetStatus.BUILDING:
-            self._artifacts.delete(_incoming_folder(dataset_id))
             return dataset
         try:
             with self._artifacts.scratch() as scratch:
@@ -192,7 +194,7 @@ class DatasetService:
                 folder.mkdir()
                 built = self._build_into(dataset, folder, self._make_progress(dataset_id))
                 self._require_building(dataset_id)
-                self._artifacts.put_folder(_folder(dataset_id), folder)
+                self._artifacts.put_folder(dataset_folder(dataset_id), folder)
             result = self._finish(dataset_id, _as_ready(built))
         except NotFoundError as error:
             result = self._explain_missing(dataset_id, error)
@@ -202,7 +204,7 @@ class DatasetService:
             if isinstance(error, UnavailableError) and not isinstance(error, StorageFullError):
                 raise
             result = self._fail(dataset_id, error)
-        self._artifacts.delete(_incoming_folder(dataset_id))
+        self._disposal.collect()
         return result
 
     def _make_row(
@@ -276,6 +278,10 @@ class DatasetService:
                 raise _AlreadyBuiltError
             changed = current.evolve(**changes, version=current.version + 1)
             tx.datasets.save(changed, expected_version=current.version)
+            if changed.status is not DatasetStatus.BUILDING:
+                # The source files have served; of a failed data set nothing is kept but the row, which says why.
+                buried = _folders(dataset_id) if changed.status is DatasetStatus.FAILED else (incoming_folder(dataset_id),)
+                tx.upkeep.bury(*buried, now=self._clock.now())
         return changed
 
     def _finish(self, dataset_id: str, changes: dict[str, Any]) -> Dataset:
@@ -288,26 +294,18 @@ class DatasetService:
         try:
             self.get(dataset_id)
         except NotFoundError:
-            self._remove_files(dataset_id)
+            with self._store.write() as tx:
+                tx.upkeep.bury(*_folders(dataset_id), now=self._clock.now())
+            self._disposal.collect()
             raise
         return self._fail(dataset_id, error)
 
     def _fail(self, dataset_id: str, error: HeimdallError) -> Dataset:
         logger.warning("dataset_failed", extra={"dataset_id": dataset_id, "reason": error.detail})
         try:
-            dataset = self._change_building(dataset_id, {"status": DatasetStatus.FAILED, "error_message": error.detail})
+            return self._change_building(dataset_id, {"status": DatasetStatus.FAILED, "error_message": error.detail})
         except _AlreadyBuiltError:
             return self.get(dataset_id)
-        with contextlib.suppress(HeimdallError):
-            self._artifacts.delete(_folder(dataset_id))
-        return dataset
-
-    def _remove_files(self, dataset_id: str) -> None:
-        for key in (_folder(dataset_id), _incoming_folder(dataset_id)):
-            try:
-                self._artifacts.delete(key)
-            except HeimdallError as error:
-                logger.warning("dataset_files_left", extra={"dataset_id": dataset_id, "key": key, "reason": error.detail})
 
 
 class _AlreadyBuiltError(Exception):
@@ -347,13 +345,9 @@ def _describe_source(name: str, path: Path) -> dict[str, Any]:
     return {"name": shown, "sha256": digest.hexdigest(), "size_bytes": size}
 
 
-def _folder(dataset_id: str) -> str:
-    return f"datasets/{dataset_id}"
-
-
-def _incoming_folder(dataset_id: str) -> str:
-    return f"incoming/{dataset_id}"
+def _folders(dataset_id: str) -> tuple[str, str]:
+    return dataset_folder(dataset_id), incoming_folder(dataset_id)
 
 
 def _incoming_key(dataset_id: str, number: int, kind: str) -> str:
-    return f"{_incoming_folder(dataset_id)}/{number}.{'parquet' if kind == 'rssi-parquet' else 'csv'}"
+    return f"{incoming_folder(dataset_id)}/{number}.{'parquet' if kind == 'rssi-parquet' else 'csv'}"

@@ -24,8 +24,9 @@ from heimdall.domain.errors import (
 from heimdall.domain.events import EventFrame, EventType
 from heimdall.domain.jobs import Checkpoint, Job, JobEvent, JobStatus, PendingAction, TrainingJobConfig, count_folds
 from heimdall.domain.ports import ArtifactStore, Clock, JobQuery, JobQueue, LogLine, Page, Store, Transaction
-from heimdall.services.attempt_files import checkpoint_folder, discard_unfinished, name_checkpoint
+from heimdall.services.attempt_files import discard_unfinished, name_checkpoint
 from heimdall.services.audit import record
+from heimdall.services.disposal import Disposal, checkpoint_folder
 from heimdall.services.transitions import change_job, make_payload, move_job
 
 FULL_DISK_NOTICE: Final = "Waiting: the disk is full. Free some space; the job goes on by itself."
@@ -66,6 +67,7 @@ class JobService:
         self._artifacts = artifacts
         self._clock = clock
         self._settings = settings
+        self._disposal = Disposal(store=store, artifacts=artifacts, clock=clock)
 
     def create(self, config: TrainingJobConfig, *, idempotency_key: str | None = None) -> tuple[Job, bool]:
         """Store a job with its first event and wake a worker; the sweeper does so later where the broker is away.
@@ -272,8 +274,9 @@ class JobService:
             if job.status is JobStatus.RUNNING:
                 return change_job(tx, job, EventType.UPDATED, now=now, reason="cancel_requested", pending_action=PendingAction.CANCEL)
             cancelled = move_job(tx, job, JobEvent.CANCEL_DONE, now=now)
+            is_held = tx.upkeep.is_held(now)
         with suppress(UnavailableError):
-            discard_unfinished(self._artifacts, cancelled)
+            discard_unfinished(self._artifacts, cancelled, is_held=is_held)
         return cancelled
 
     def delete(self, job_id: str) -> None:
@@ -295,9 +298,8 @@ class JobService:
             record(tx, AuditAction.DELETE, AuditSubject.JOB, job_id, now=now, name=job.name)
             payload = {"status": job.status.value, "version": job.version + 1, "pending_action": None}
             tx.events.append(job_id, seq=job.last_seq + 1, type=EventType.DELETED, payload=payload, now=now)
-        # The row is gone, so nobody points to the files; where the store is away they stay as waste, never as a wrong answer.
-        with suppress(UnavailableError):
-            self._artifacts.delete(checkpoint_folder(job_id))
+            tx.upkeep.bury(checkpoint_folder(job_id), now=now)
+        self._disposal.collect()
 
     def continue_job(self, job_id: str, *, epochs: int | None = None, job_name: str | None = None) -> Job:
         """Make a new job that starts from the last checkpoint of a final one; the old one stays as history.

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import math
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from heimdall.domain.audit import AuditAction, AuditSubject
 from heimdall.domain.bundles import MAX_NAME_LENGTH, clean_text
 from heimdall.domain.errors import ConflictError, InvalidInputError, NotFoundError
-from heimdall.domain.jobs import ACTIVE_STATUSES
+from heimdall.domain.events import EventType
+from heimdall.domain.jobs import ACTIVE_STATUSES, Job
 from heimdall.domain.models import TrainedModel, TrainedModelDetail
 from heimdall.domain.ports import ArtifactStore, Clock, JobQuery, Store, Transaction
 from heimdall.services.audit import record
+from heimdall.services.disposal import Disposal, model_folder
+from heimdall.services.transitions import change_job
 
 if TYPE_CHECKING:
     import numpy as np
@@ -27,6 +31,7 @@ class ModelService:
         self._store = store
         self._artifacts = artifacts
         self._clock = clock
+        self._disposal = Disposal(store=store, artifacts=artifacts, clock=clock)
 
     def find_all(self) -> list[TrainedModel]:
         """Return all models, newest first."""
@@ -65,6 +70,8 @@ class ModelService:
     def delete(self, model_id: str, *, confirm_name: str | None = None) -> None:
         """Remove a model: its row first, then its files, so that a listed model always has them.
 
+        The job that made it stays, and says from then on that it has no model.
+
         Raises
         ------
         NotFoundError
@@ -72,15 +79,20 @@ class ModelService:
         ConflictError
             Code ``confirm_name``: the model is in use and ``confirm_name`` is not its name.
         """
+        now = self._clock.now()
         with self._store.write() as tx:
             model = tx.models.get(model_id, lock=True)
-            reason = _find_use(tx, model)
+            maker = _find_maker(tx, model)
+            reason = _find_use(tx, model, maker)
             if reason is not None and confirm_name != model.name:
                 message = f"The model is in use: {reason}. Repeat its name '{model.name}' to delete it all the same."
                 raise ConflictError(message, field="confirm_name", code="confirm_name")
             tx.models.delete(model_id)
-            record(tx, AuditAction.DELETE, AuditSubject.MODEL, model_id, now=self._clock.now(), name=model.name)
-        self._artifacts.delete(f"models/{model_id}")
+            record(tx, AuditAction.DELETE, AuditSubject.MODEL, model_id, now=now, name=model.name)
+            if maker is not None:
+                change_job(tx, maker, EventType.UPDATED, now=now, reason="model_deleted", model_id=None)
+            tx.upkeep.bury(model_folder(model_id), now=now)
+        self._disposal.collect()
 
     def evaluation(self, model_id: str, *, max_rows: int = DEFAULT_MAX_ROWS) -> dict[str, Any]:
         """Return truth and prediction of the validation examples, thinned evenly to at most ``max_rows``.
@@ -130,8 +142,18 @@ def _null_non_finite(value: Any) -> Any:  # noqa: ANN401
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _find_use(tx: Transaction, model: TrainedModelDetail) -> str | None:
-    """Say who still works with the model's training: an active job that is, or goes on from, the job that made it."""
+def _find_maker(tx: Transaction, model: TrainedModelDetail) -> Job | None:
+    """Return the job that points to the model, locked."""
+    if model.training_job_id is None:
+        return None
+    with suppress(NotFoundError):
+        job = tx.jobs.get(model.training_job_id, lock=True)
+        return job if job.model_id == model.id else None
+    return None
+
+
+def _find_use(tx: Transaction, model: TrainedModelDetail, maker: Job | None) -> str | None:
+    """Say who needs the model: an active job that goes on from its training, or the job that shows it as its result."""
     if model.training_job_id is None:
         return None
     cursor = None
@@ -142,4 +164,4 @@ def _find_use(tx: Transaction, model: TrainedModelDetail) -> str | None:
                 return f"the {job.status} job '{job.name}' goes on from its training"
         cursor = page.next_cursor
         if cursor is None:
-            return None
+            return None if maker is None else f"it is the result of the job '{maker.name}'"

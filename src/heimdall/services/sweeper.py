@@ -11,7 +11,8 @@ from typing import Final
 from heimdall.domain.datasets import DatasetStatus
 from heimdall.domain.errors import NotFoundError, UnavailableError
 from heimdall.domain.jobs import JobStatus
-from heimdall.domain.ports import Clock, HeldLease, JobQueue, Store, WorkerRegistry
+from heimdall.domain.ports import Clock, HeldLease, JobQueue, Store
+from heimdall.domain.workers import WorkerRegistry
 from heimdall.services.jobs import JobSettings, needs_gpu
 from heimdall.services.transitions import give_up_attempt
 

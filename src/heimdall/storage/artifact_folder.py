@@ -7,6 +7,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO, Final
 from urllib.parse import unquote, urlsplit
@@ -166,6 +167,17 @@ class FolderArtifacts(FsspecArtifacts):
         start = self.root / check_prefix(prefix)
         keys = [item.relative_to(self.root).as_posix() for item in start.rglob("*") if item.is_file()]
         return sorted(key for key in keys if not key.startswith(f"{SCRATCH}/"))
+
+    def modified_at(self, key: str) -> datetime:
+        """Return when the file, or the newest file of the folder, was written. NotFoundError."""
+        path = self._path(key)
+        with translated_os_errors():
+            files = [path] if path.is_file() else [item for item in path.rglob("*") if item.is_file()]
+            # The change of the inode counts too: a file that was moved here keeps the time it was written elsewhere.
+            times = [max(status.st_mtime, status.st_ctime) for status in (item.stat() for item in files)]
+        if not times:
+            raise no_such_artifact(key)
+        return datetime.fromtimestamp(max(times), UTC)
 
     def ping(self) -> None:
         """Raise UnavailableError where nothing can be written."""

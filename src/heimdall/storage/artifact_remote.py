@@ -9,6 +9,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, BinaryIO, Final, cast
 
@@ -168,6 +169,17 @@ class RemoteArtifacts(FsspecArtifacts):
             files = self._files(start) if not start or self._fs.exists(start) else []
         base = len(self._root) + 1
         return sorted(item[base:] for item in files)
+
+    def modified_at(self, key: str) -> datetime:
+        """Return when the object, or the newest of the folder, was written. NotFoundError."""
+        path = self._path(key)
+        with translated_os_errors():
+            files = [path] if self._fs.isfile(path) else self._files(path) if self._fs.exists(path) else []
+            times = [cast("datetime", self._fs.modified(item)) for item in files]
+        if not times:
+            raise no_such_artifact(key)
+        newest = max(times)
+        return newest if newest.tzinfo else newest.replace(tzinfo=UTC)
 
     def ping(self) -> None:
         """Raise UnavailableError where nothing can be written."""

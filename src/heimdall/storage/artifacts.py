@@ -10,6 +10,7 @@ import uuid
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import BinaryIO, Final
 
@@ -123,6 +124,10 @@ class FsspecArtifacts(ABC):
     @abstractmethod
     def find(self, prefix: str) -> list[str]:
         """Return the keys of files below a prefix (a folder's key, or the empty text for all), sorted."""
+
+    @abstractmethod
+    def modified_at(self, key: str) -> datetime:
+        """Return when the file, or the newest file of the folder, was written. NotFoundError."""
 
     @abstractmethod
     def ping(self) -> None:

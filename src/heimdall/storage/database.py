@@ -22,6 +22,7 @@ from heimdall.storage.jobs import SqlJobs
 from heimdall.storage.logs import SqlLogs
 from heimdall.storage.metrics import SqlMetrics
 from heimdall.storage.models import SqlModels
+from heimdall.storage.upkeep import SqlUpkeep
 
 
 class SqlTransaction:
@@ -30,6 +31,11 @@ class SqlTransaction:
     def __init__(self, connection: Connection, dialect: Dialect) -> None:
         self._connection = connection
         self._dialect = dialect
+
+    @property
+    def connection(self) -> Connection:
+        """The connection, for what no repository covers."""
+        return self._connection
 
     @cached_property
     def events(self) -> SqlEvents:
@@ -65,6 +71,11 @@ class SqlTransaction:
     def models(self) -> SqlModels:
         """Models."""
         return SqlModels(self._connection, self._dialect)
+
+    @cached_property
+    def upkeep(self) -> SqlUpkeep:
+        """Tombstones and holds."""
+        return SqlUpkeep(self._connection, self._dialect)
 
 
 class _Pool:

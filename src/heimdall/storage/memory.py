@@ -16,6 +16,7 @@ from heimdall.storage.faults import BUSY_MESSAGE, CONFLICT_MESSAGE
 from heimdall.storage.memory_jobs import MemoryJobs
 from heimdall.storage.memory_series import MemoryAudit, MemoryEvents, MemoryLogs, MemoryMetrics
 from heimdall.storage.memory_state import MemoryState
+from heimdall.storage.memory_upkeep import MemoryUpkeep
 from heimdall.storage.models import SUMMARY_FIELDS, no_such_model
 
 
@@ -154,6 +155,11 @@ class MemoryTransaction:
     def models(self) -> MemoryModels:
         """Models."""
         return MemoryModels(self._state)
+
+    @cached_property
+    def upkeep(self) -> MemoryUpkeep:
+        """Tombstones and holds."""
+        return MemoryUpkeep(self._state)
 
 
 class MemoryStore:

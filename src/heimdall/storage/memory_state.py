@@ -41,6 +41,8 @@ class MemoryState:
     audit: tuple[AuditEntry, ...] = ()
     datasets: dict[str, Dataset] = field(default_factory=dict)
     models: dict[str, TrainedModelDetail] = field(default_factory=dict)
+    tombstones: dict[str, datetime] = field(default_factory=dict)
+    holds: dict[str, datetime] = field(default_factory=dict)
 
     def copy(self) -> MemoryState:
         """Return a snapshot."""
@@ -52,6 +54,8 @@ class MemoryState:
             logs=self.logs.copy(),
             datasets=self.datasets.copy(),
             models=self.models.copy(),
+            tombstones=self.tombstones.copy(),
+            holds=self.holds.copy(),
         )
 
     def require_job(self, job_id: str) -> None:

@@ -170,3 +170,19 @@ models: Final = Table(
     Column("detail", JsonText, nullable=False),
     UniqueConstraint("name", "version"),
 )
+
+tombstones: Final = Table(
+    "tombstones",
+    metadata,
+    Column("key", CleanText, primary_key=True),
+    Column("created_at", InstantColumn, nullable=False),
+)
+"""Keys of artifacts whose row is gone: the second phase of a deletion."""
+
+holds: Final = Table(
+    "holds",
+    metadata,
+    Column("id", CleanText, primary_key=True),
+    Column("expires_at", InstantColumn, nullable=False),
+)
+"""Who needs every file to stay for a while (a backup that copies)."""

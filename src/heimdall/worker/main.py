@@ -69,6 +69,7 @@ def run_worker(settings: Settings) -> int:
     from heimdall.bootstrap import build_container
     from heimdall.queue.celery_app import make_celery
     from heimdall.queue.names import QueueNames
+    from heimdall.services.upkeep import Upkeep
     from heimdall.worker.builds import DatasetRunner
     from heimdall.worker.jobs import JobRunner
     from heimdall.worker.spare import Children
@@ -101,7 +102,7 @@ def run_worker(settings: Settings) -> int:
         container.sweeper,
         period_s=settings.sweep_s,
         on_death=lambda: switch.ask(exit_code=1),
-        tidy=lambda: container.artifacts.sweep_stale(older_than_s=60),
+        tidy=Upkeep(store=container.store, artifacts=container.artifacts, clock=container.clock).tidy,
     )
     controller: WorkController = celery.WorkController(
         hostname=worker_id,

@@ -102,3 +102,14 @@ def test_show_has_units_and_shares_in_percent(run_cli: Run) -> None:
         ("one example takes", "0.16 ms"),
     ):
         assert any(line.startswith(name) and line.endswith(value) for line in out.splitlines()), (name, out)
+
+
+def test_a_model_in_use_asks_a_person_for_its_name(run_cli: Run, at_terminal: Callable[[str], None]) -> None:
+    refusal = httpx.Response(409, json={"code": "confirm_name", "detail": "The model is in use.", "field": "confirm_name"})
+    server = serve_models()
+    server.routes["DELETE /training/models/20000000-aaaa"] = [refusal, httpx.Response(204)]
+    at_terminal("y\nnet\n")
+    code, out, err = run_cli("model", "delete", "net", server=server)
+    assert (code, server.requests[-1].url.params["confirm_name"]) == (0, "net"), err
+    assert "Deleted 'net' v2" in out
+    assert "in use" in err

@@ -20,7 +20,7 @@ def world(tmp_path: Path) -> World:
     return make_world(tmp_path / "artifacts")
 
 
-def add_job(world: World, job_id: str, status: JobStatus, *, continued_from: str | None = None) -> None:
+def add_job(world: World, job_id: str, status: JobStatus, *, continued_from: str | None = None, model_id: str | None = None) -> None:
     config = TrainingJobConfig(job_name=f"Job {job_id}", dataset_id="dataset-1")
     job = Job(
         id=job_id,
@@ -31,6 +31,7 @@ def add_job(world: World, job_id: str, status: JobStatus, *, continued_from: str
         total_epochs=50,
         dataset_id="dataset-1",
         continued_from=continued_from,
+        model_id=model_id,
     )
     with world.store.write() as tx:
         tx.jobs.add(job)
@@ -105,16 +106,34 @@ def test_a_model_in_use_asks_for_its_name(world: World) -> None:
     assert world.models.find_all() == []
 
 
-def test_a_row_is_gone_before_its_files_so_that_a_listed_model_always_has_them(world: World) -> None:
+def test_a_model_that_its_job_shows_asks_for_its_name_and_then_nothing_dangles(world: World) -> None:
+    add_model(world)
+    add_job(world, "job-1", JobStatus.COMPLETED, model_id="model-1")
+
+    with pytest.raises(ConflictError, match="result of the job 'Job job-1'") as caught:
+        world.models.delete("model-1")
+    assert caught.value.code == "confirm_name"
+
+    world.models.delete("model-1", confirm_name="Demo model")
+    with world.store.read() as tx:
+        job = tx.jobs.get("job-1")
+        assert (job.model_id, job.status, job.version, job.last_seq) == (None, JobStatus.COMPLETED, 2, 1)
+        (event,) = tx.events.list_of_job("job-1")
+        assert (event.payload["reason"], event.payload["job"]["model_id"]) == ("model_deleted", None)
+
+
+def test_files_that_cannot_go_now_go_later_and_the_model_is_gone_at_once(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     add_model(world)
 
     def fail(key: str) -> None:
         raise UnavailableError(f"{key} cannot be deleted now")
 
-    world.artifacts.delete = fail  # type: ignore[method-assign]
-    with pytest.raises(UnavailableError):
+    with monkeypatch.context() as patch:
+        patch.setattr(world.artifacts, "delete", fail)
         world.models.delete("model-1")
     assert world.models.find_all() == []
+    with world.store.read() as tx:
+        assert tx.upkeep.list_buried() == ["models/model-1"]
 
 
 def add_evaluated(world: World, count: int) -> dict[str, Any]:
