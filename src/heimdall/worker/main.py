@@ -79,7 +79,7 @@ def run_worker(settings: Settings) -> int:
     signal.signal(signal.SIGINT, switch.on_signal)
     container = build_container(settings)
     container.store.migrate()
-    container.artifacts.sweep_stale(older_than_s=60)
+    _tidy(container)
     worker_id = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
     container.registry.enter(worker_id)
     celery = make_celery(settings.broker_url, settings.data_dir, prefix=settings.queue_prefix, is_worker=True)
@@ -98,7 +98,7 @@ def run_worker(settings: Settings) -> int:
         container.sweeper,
         period_s=settings.sweep_s,
         on_death=lambda: switch.ask(exit_code=1),
-        tidy=lambda: container.artifacts.sweep_stale(older_than_s=60),
+        tidy=lambda: _tidy(container),
     )
     controller: WorkController = celery.WorkController(
         hostname=worker_id,
@@ -120,9 +120,16 @@ def run_worker(settings: Settings) -> int:
         sweeper.stop()
         children.close()
         celery.close()
+        _tidy(container)
         container.close()
     logger.info("worker_stopped")
     return switch.exit_code or (controller.exitcode or 0)
+
+
+def _tidy(container: Container) -> None:
+    """Remove what killed processes left unfinished; what a living one uses is told by its lock."""
+    with suppress(UnavailableError):
+        container.artifacts.sweep_stale()
 
 
 def _prepare_for_waiting_jobs(container: Container, children: Children) -> None:
