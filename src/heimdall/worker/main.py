@@ -81,7 +81,7 @@ def run_worker(settings: Settings) -> int:
     signal.signal(signal.SIGINT, switch.on_signal)
     container = build_container(settings)
     container.store.migrate()
-    container.artifacts.sweep_stale(older_than_s=60)
+    _tidy(container)
     worker_id = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
     container.registry.enter(worker_id)
     celery = make_celery(settings.broker_url, settings.data_dir, prefix=settings.queue_prefix, is_worker=True)
@@ -124,10 +124,17 @@ def run_worker(settings: Settings) -> int:
         sweeper.stop()
         children.close()
         celery.close()
+        _tidy(container)
         container.close()
         tracer.close()
     logger.info("worker_stopped")
     return switch.exit_code or (controller.exitcode or 0)
+
+
+def _tidy(container: Container) -> None:
+    """Remove what killed processes left unfinished; what a living one uses is told by its lock."""
+    with suppress(UnavailableError):
+        container.artifacts.sweep_stale()
 
 
 def _prepare_for_waiting_jobs(container: Container, children: Children) -> None:

@@ -78,6 +78,7 @@ class _Watch:
     killed_at: float | None = None
     reason: str | None = None
     is_lease_lost: bool = False
+    is_store_away: bool = False
 
 
 class Supervisor:
@@ -184,13 +185,19 @@ class Supervisor:
         self._watch.asked = asked
 
     def _guard(self, what: str, call: Callable[[], None]) -> None:
-        """Do one thing with the store: a lost lease ends the child, a store that is away is asked again next time."""
+        """Do one thing with the store: a lost lease ends the child, a store that is away is asked again next time, and said once."""
         try:
             call()
         except (LeaseLostError, NotFoundError):
             self._watch.is_lease_lost = True
         except UnavailableError as error:
-            logger.warning("store_did_not_answer", extra={"job_id": self._claim.job_id, "during": what, "reason": error.detail})
+            if not self._watch.is_store_away:
+                self._watch.is_store_away = True
+                logger.warning("store_did_not_answer", extra={"job_id": self._claim.job_id, "during": what, "reason": error.detail})
+        else:
+            if self._watch.is_store_away:
+                self._watch.is_store_away = False
+                logger.info("store_answers_again", extra={"job_id": self._claim.job_id})
 
     def _enforce(self) -> None:
         watch, now = self._watch, self._monotonic()
