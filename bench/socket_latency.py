@@ -13,8 +13,6 @@ import base64
 import os
 import re
 import resource
-import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -22,13 +20,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import httpx
-import psutil
-
 from bench.reporting import print_table, summarize
+from bench.serving import Server, make_job, serve
 from heimdall.bootstrap import Container
-from tests.instance import find_free_port, wait_until
-from tests.serving import NOW, make_container, make_report
+from tests.serving import make_container, make_report
 
 _SEQ = re.compile(rb'"job_seq":(\d+)')
 
@@ -98,7 +93,7 @@ class Round:
     """us of the server's processor for one delivery: what a busy neighbour changes least."""
 
 
-async def measure(container: Container, port: int, pid: int, *, num_clients: int, num_events: int, gap_s: float) -> Round:
+async def measure(container: Container, server: Server, *, num_clients: int, num_events: int, gap_s: float) -> Round:
     """Commit events while clients listen."""
     job, claim = make_job(container)
     arrivals = Arrivals(expected=num_clients * num_events)
@@ -111,7 +106,7 @@ async def measure(container: Container, port: int, pid: int, *, num_clients: int
     clients = []
     for start in range(0, num_clients, 100):
         batch = [
-            (await loop.create_connection(lambda: Client(request, arrivals.note), "127.0.0.1", port))[1]
+            (await loop.create_connection(lambda: Client(request, arrivals.note), "127.0.0.1", server.port))[1]
             for _ in range(min(100, num_clients - start))
         ]
         await asyncio.gather(*(client.connected for client in batch))
@@ -124,33 +119,18 @@ async def measure(container: Container, port: int, pid: int, *, num_clients: int
             arrivals.committed[epoch + 2] = time.perf_counter()
             time.sleep(gap_s)
 
-    busy_before_s = busy_s(pid)
+    busy_before_s = server.busy_s()
     started_at = time.perf_counter()
     worker = threading.Thread(target=commit)
     worker.start()
     await asyncio.wait_for(arrivals.is_complete.wait(), 120)
     elapsed_s = max(at for _, at in arrivals.received) - started_at
-    server_us = 1e6 * (busy_s(pid) - busy_before_s) / len(arrivals.received)
+    server_us = 1e6 * (server.busy_s() - busy_before_s) / len(arrivals.received)
     worker.join()
     for client in clients:
         if client.transport is not None:
             client.transport.close()
     return Round(arrivals.delays_ms(), len(arrivals.received) / elapsed_s, server_us)
-
-
-def make_job(container: Container):
-    from heimdall.domain.base import new_id
-    from heimdall.domain.datasets import Dataset, DatasetKind, DatasetStatus
-    from heimdall.domain.jobs import TrainingJobConfig
-
-    dataset_id = new_id()
-    kinds = {"status": DatasetStatus.READY, "kind": DatasetKind.SYNTHETIC}
-    with container.store.write() as tx:
-        tx.datasets.add(Dataset(id=dataset_id, name=dataset_id, created_at=NOW, config_hash="0", content_hash=dataset_id, **kinds))
-    job, _ = container.jobs.create(TrainingJobConfig(job_name="bench", dataset_id=dataset_id, epochs=100_000))
-    claimed = container.attempts.claim(job.id, "bench")
-    assert claimed is not None
-    return job.id, claimed[1]
 
 
 def main() -> None:
@@ -163,21 +143,11 @@ def main() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     with tempfile.TemporaryDirectory() as folder:
         container = make_container(Path(folder))
-        port = find_free_port()
-        environment = {
-            **os.environ,
-            "HEIMDALL_DATA_DIR": folder,
-            "HEIMDALL_PORT": str(port),
-            "HEIMDALL_LOG_LEVEL": "error",
-            "HEIMDALL_LEASE_S": "600",
-        }
-        server = subprocess.Popen([sys.executable, "-m", "heimdall.api"], env=environment)
-        try:
-            wait_until(lambda: is_ready(port), 30, lambda: "the server is not ready")
+        with serve(Path(folder)) as server:
             rows = {}
 
             def run(num_clients: int, num_events: int, gap_s: float) -> Round:
-                return asyncio.run(measure(container, port, server.pid, num_clients=num_clients, num_events=num_events, gap_s=gap_s))
+                return asyncio.run(measure(container, server, num_clients=num_clients, num_events=num_events, gap_s=gap_s))
 
             rows["1 client, 50 events/s"] = summarize(run(1, options.events, 0.02).delays_ms)
             for num_clients in options.clients:
@@ -188,23 +158,7 @@ def main() -> None:
                 rows[f"{num_clients} clients, deliveries/s"] = summarize([one.deliveries_per_s for one in rounds])
                 rows[f"{num_clients} clients, server us each"] = summarize([one.server_us for one in rounds])
             print_table("commit to socket, ms (embedded)", rows)
-        finally:
-            server.terminate()
-            server.wait(15)
-            container.close()
-
-
-def busy_s(pid: int) -> float:
-    """Return the s of processor that a process took so far."""
-    times = psutil.Process(pid).cpu_times()
-    return float(times.user + times.system)
-
-
-def is_ready(port: int) -> bool:
-    try:
-        return httpx.get(f"http://127.0.0.1:{port}/health/ready").status_code == 200
-    except httpx.TransportError:
-        return False
+        container.close()
 
 
 if __name__ == "__main__":
