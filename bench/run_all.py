@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).parent
-SKIPPED = {"run_all", "reporting", "powder_folds", "powder_reference"}
+SKIPPED = {"run_all", "reporting", "serving", "powder_folds", "powder_reference"}
 """The POWDER scripts need the measured data; see docs/results.md for their command."""
 
 

@@ -194,9 +194,12 @@ def test_progress_is_one_numbered_change(store: Store) -> None:
         tx.jobs.count_loss(job.id)
         assert tx.jobs.record_progress(token, an_update(device=device)) == Stamp(seq=2, version=3)
         assert tx.jobs.record_progress(token, an_update(current_epoch=4, progress_percent=100.0000001)) == Stamp(seq=3, version=4)
+        asked = tx.jobs.get(job.id).evolve(pending_action=PendingAction.PAUSE, version=5)
+        tx.jobs.save(asked, expected_version=4)
+        assert tx.jobs.record_progress(token, an_update(current_epoch=4, progress_percent=100.0)) == Stamp(4, 6, PendingAction.PAUSE)
     with store.read() as tx:
         current = tx.jobs.get(job.id)
-    assert (current.current_epoch, current.progress_percent, current.last_seq, current.version) == (4, 100.0, 3, 4)
+    assert (current.current_epoch, current.progress_percent, current.last_seq, current.version) == (4, 100.0, 4, 6)
     assert (current.best_epoch, current.best_val_loss, current.best_val_error_median_m) == (2, 0.25, 120.5)
     assert current.estimated_completion == NOW
     assert current.device == device

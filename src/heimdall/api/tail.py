@@ -23,7 +23,7 @@ _LINGER_S: Final = 2.0
 _BATCH: Final = 1000
 _MAX_TICKS_PER_S: Final = 4
 _MAX_TICKING_JOBS: Final = 1000
-_MAX_OFFERS: Final = 2000
+_MAX_OFFERS: Final = 10_000
 
 
 @dataclass(frozen=True)

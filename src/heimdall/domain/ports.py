@@ -84,10 +84,11 @@ class ProgressUpdate:
 
 @dataclass(frozen=True)
 class Stamp:
-    """A job's numbers after a write: the event's place in the job's log and the job's version."""
+    """A job after a write: the event's place in the job's log, the job's version, and what was asked of it."""
 
     seq: int
     version: int
+    asked: PendingAction | None = None
 
 
 class JobRepository(Protocol):

@@ -122,9 +122,8 @@ class AttemptService:
                 tx.jobs.check_claim(claim)
                 return
             stamp = tx.jobs.record_progress(claim, update)
-            asked = tx.jobs.read_control(claim)
             tx.metrics.put(metric)
-            payload |= {"version": stamp.version, "pending_action": asked.value if asked else None}
+            payload |= {"version": stamp.version, "pending_action": stamp.asked.value if stamp.asked else None}
             tx.events.append(claim.job_id, seq=stamp.seq, type=EventType.PROGRESS, payload=payload, now=metric.timestamp)
 
     def save_checkpoint(self, claim: Claim, file: CheckpointFile) -> None:

@@ -52,7 +52,7 @@ _PROGRESS: Final = DriverStatement(
     " best_epoch = :best_epoch, best_val_loss = :best_val_loss, best_val_error_median_m = :best_val_error_median_m,"
     " device = coalesce(:device, device), last_seq = last_seq + 1, version = version + 1, losses = 0"
     " WHERE id = :claim_job AND worker_id = :claim_worker AND attempt = :claim_attempt AND status = 'running'"
-    " RETURNING last_seq, version"
+    " RETURNING last_seq, version, pending_action"
 )
 
 
@@ -196,7 +196,7 @@ class SqlJobs:
         row = _PROGRESS.fetch(self._connection, self._dialect, values)
         if row is None:
             raise lease_lost(claim)
-        return Stamp(seq=row[0], version=row[1])
+        return Stamp(seq=row[0], version=row[1], asked=_parse_action(row[2]))
 
     def release(self, job_id: str) -> None:
         """Forget worker and lease (after a transition out of running)."""
@@ -249,7 +249,11 @@ def _token(claim: Claim) -> dict[str, Any]:
 def _action(claim: Claim, row: Any | None) -> PendingAction | None:  # noqa: ANN401
     if row is None:
         raise lease_lost(claim)
-    return None if row[0] is None else PendingAction(row[0])
+    return _parse_action(row[0])
+
+
+def _parse_action(text: str | None) -> PendingAction | None:
+    return None if text is None else PendingAction(text)
 
 
 def _filters(query: JobQuery) -> list[ColumnElement[bool]]:

@@ -139,7 +139,7 @@ class MemoryJobs:
             version=row.job.version + 1,
         )
         self._state.jobs[claim.job_id] = replace(row, job=job, losses=0)
-        return Stamp(seq=job.last_seq, version=job.version)
+        return Stamp(seq=job.last_seq, version=job.version, asked=job.pending_action)
 
     def release(self, job_id: str) -> None:
         """Forget worker and lease (after a transition out of running)."""

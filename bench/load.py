@@ -1,0 +1,98 @@
+"""Eight jobs that log ten epochs a second each while a reader asks for their charts twenty times a second.
+
+Run: ``.venv/bin/python -m bench.load [--jobs 8] [--rate 10] [--seconds 30] [--database-url postgresql://…]``. Each job is a process of its
+own, the API another. Targets: write p95 1 ms, read p95 10 ms, 4 s of the server's processor; every epoch is there at the end.
+"""
+
+from __future__ import annotations
+
+import argparse
+import http.client
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from bench.reporting import print_table, summarize
+from bench.serving import make_job, serve
+from heimdall.domain.jobs import Claim
+from heimdall.domain.metrics import VALUE_FIELDS
+from tests.serving import make_container, make_report
+
+
+def log_epochs(folder: str, database_url: str, claim: Claim, num_epochs: int, gap_s: float) -> None:
+    """Be one job: log, and print what each epoch cost in ms."""
+    container = make_container(Path(folder), **({"database_url": database_url} if database_url else {}))
+    print("ready", flush=True)
+    sys.stdin.readline()
+    costs_ms = []
+    began = time.monotonic()
+    for epoch in range(1, num_epochs + 1):
+        time.sleep(max(0.0, began + epoch * gap_s - time.monotonic()))
+        report = make_report(claim, epoch, num_epochs, **dict.fromkeys(VALUE_FIELDS, 1.0 / epoch))
+        started = time.perf_counter()
+        container.attempts.record_epoch(claim, report)
+        costs_ms.append(1000 * (time.perf_counter() - started))
+    container.close()
+    print(json.dumps(costs_ms))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--jobs", type=int, default=8)
+    parser.add_argument("--rate", type=float, default=10)
+    parser.add_argument("--seconds", type=float, default=30)
+    parser.add_argument("--database-url", default="")
+    parser.add_argument("--be", help="internal: be one job")
+    options = parser.parse_args()
+    if options.be:
+        folder, claim, num_epochs, gap_s = json.loads(options.be)
+        log_epochs(folder, options.database_url, Claim(**claim), num_epochs, gap_s)
+        return
+    num_epochs = int(options.rate * options.seconds)
+    with tempfile.TemporaryDirectory() as folder:
+        container = make_container(Path(folder), **({"database_url": options.database_url} if options.database_url else {}))
+        claims = [make_job(container)[1] for _ in range(options.jobs)]
+        with serve(Path(folder), options.database_url or None) as server:
+            command = [sys.executable, "-m", "bench.load", "--database-url", options.database_url, "--be"]
+            tasks = [json.dumps([folder, vars(claim), num_epochs, 1 / options.rate]) for claim in claims]
+            workers = [subprocess.Popen([*command, task], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for task in tasks]
+            for worker in workers:
+                assert worker.stdout is not None
+                assert worker.stdout.readline() == "ready\n"
+            busy_s = server.busy_s()
+            for worker in workers:
+                assert worker.stdin is not None
+                worker.stdin.write("go\n")
+                worker.stdin.flush()
+            reads_ms = read_charts(server.port, [claim.job_id for claim in claims], options.seconds)
+            busy_s = server.busy_s() - busy_s
+            costs_ms = [cost for worker in workers for cost in json.loads(worker.communicate(timeout=120)[0])]
+        stored = sum(len(chunk) for claim in claims for chunk in container.metrics.iterate(claim.job_id))
+        container.close()
+        assert stored == options.jobs * num_epochs, f"{options.jobs * num_epochs - stored} epochs are lost"
+        rows = {"write": summarize(costs_ms), "read": summarize(reads_ms), "server, s": {"median": busy_s}}
+        print_table(f"{options.jobs} jobs x {options.rate:g} epochs/s, ms ({'PostgreSQL' if options.database_url else 'SQLite'})", rows)
+
+
+def read_charts(port: int, job_ids: list[str], seconds: float) -> list[float]:
+    """Ask for one chart after the other, twenty a second; return ms of each answer."""
+    connection = http.client.HTTPConnection("127.0.0.1", port)
+    path = "/api/v1/training/jobs/{}/metrics?max_points=800&series=" + ",".join(VALUE_FIELDS[:5])
+    delays_ms: list[float] = []
+    began = time.monotonic()
+    while time.monotonic() - began < seconds:
+        started = time.perf_counter()
+        connection.request("GET", path.format(job_ids[len(delays_ms) % len(job_ids)]))
+        answer = connection.getresponse()
+        answer.read()
+        assert answer.status == 200
+        delays_ms.append(1000 * (time.perf_counter() - started))
+        time.sleep(max(0.0, 0.05 - delays_ms[-1] / 1000))
+    return delays_ms
+
+
+if __name__ == "__main__":
+    main()
