@@ -1,4 +1,5 @@
 /** One function per route of the engine; no state. */
+import { mergeRows } from '@/lib/metric-rows'
 import { http, request, requestTagged, toApiError } from './client'
 import type { components } from './schema.gen'
 import type {
@@ -71,10 +72,32 @@ export interface MetricRange {
   since_epoch?: number
   until_epoch?: number
   max_points?: number
+  /** Names with commas between; all series where none is named. */
+  series?: string
 }
 
 export const getMetrics = (jobId: string, range: MetricRange = {}) =>
   request<TrainingMetric[]>({ url: `/training/jobs/${id(jobId)}/metrics`, params: range })
+
+/** The series of each chart. Rows are thinned by what they carry: asked for by themselves, few series keep many extremes. */
+const CHARTS = [
+  ['train_loss', 'val_loss'],
+  ['train_accuracy', 'val_accuracy'],
+  ['val_error_median_m', 'val_error_p68_m', 'val_error_p95_m'],
+  ['learning_rate', 'grad_norm'],
+  ['val_coverage_68', 'samples_per_second'],
+]
+const POINTS_PER_SERIES = 400
+
+/** A run too long for every epoch of it: rows of which each carries the series that it was chosen for. */
+export async function getLongRun(jobId: string, range: MetricRange): Promise<TrainingMetric[]> {
+  const parts = await Promise.all(
+    CHARTS.map((names) =>
+      getMetrics(jobId, { ...range, series: names.join(), max_points: names.length * POINTS_PER_SERIES }),
+    ),
+  )
+  return parts.reduce((rows, part) => mergeRows(rows, part))
+}
 
 export const metricsCsvPath = (jobId: string) => `/api/v1/training/jobs/${id(jobId)}/metrics.csv`
 

@@ -3,9 +3,10 @@
 export interface MetricRow {
   epoch: number
   attempt: number
+  non_finite?: Record<string, string>
 }
 
-/** Union by epoch; of two rows of one epoch the later attempt wins, of one attempt the incoming. */
+/** Union by epoch; of two rows of one epoch the later attempt wins, of one attempt each adds what the other lacks. */
 export function mergeRows<T extends MetricRow>(known: readonly T[], incoming: readonly T[]): T[] {
   const last = known.at(-1)
   const first = incoming[0]
@@ -14,7 +15,9 @@ export function mergeRows<T extends MetricRow>(known: readonly T[], incoming: re
   const byEpoch = new Map(known.map((row) => [row.epoch, row]))
   for (const row of incoming) {
     const old = byEpoch.get(row.epoch)
-    if (!old || row.attempt >= old.attempt) byEpoch.set(row.epoch, row)
+    if (!old || row.attempt > old.attempt) byEpoch.set(row.epoch, row)
+    else if (row.attempt === old.attempt)
+      byEpoch.set(row.epoch, { ...old, ...row, non_finite: { ...old.non_finite, ...row.non_finite } })
   }
   return [...byEpoch.values()].sort((a, b) => a.epoch - b.epoch)
 }
@@ -23,7 +26,7 @@ export function mergeRows<T extends MetricRow>(known: readonly T[], incoming: re
  * From more than `above` rows at most about `limit`: the first, the last, and of each stretch of epochs the lowest and the highest
  * of every field. Rows with a value that is no number stay.
  */
-export function thinRows<T extends MetricRow & { non_finite?: Record<string, string> }>(
+export function thinRows<T extends MetricRow>(
   rows: readonly T[],
   fields: readonly (keyof T & string)[],
   limit: number,

@@ -13,7 +13,11 @@ export function tellSuccess(title: string, options: { description?: string; link
   })
 }
 
-export function tellError(title: string, error: unknown): void {
+export function tellError(title: string, error: unknown, options: { link?: Link } = {}): void {
   const description = error instanceof Error ? error.message : String(error)
-  toast.error(title, { description, duration: Number.POSITIVE_INFINITY })
+  toast.error(title, {
+    description,
+    duration: Number.POSITIVE_INFINITY,
+    ...(options.link ? { action: options.link } : {}),
+  })
 }

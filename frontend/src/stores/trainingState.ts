@@ -52,7 +52,8 @@ export interface TrainingState {
   jobHeardAt: Map<string, number>
 
   fetchJobs(): Promise<void>
-  fetchMetrics(jobId: string, maxPoints?: number): Promise<void>
+  /** `series`: only this one, for a card's small curve. */
+  fetchMetrics(jobId: string, maxPoints?: number, series?: string): Promise<void>
   fetchModels(): Promise<void>
   createJob(config: TrainingJobCreate, idempotencyKey?: string): Promise<string>
   cancelJob(jobId: string): Promise<void>

@@ -53,7 +53,7 @@ export const useTrainingStore = create<TrainingState>()((set, get) => ({
     }
   },
 
-  async fetchMetrics(jobId, maxPoints = MAX_CHART_ROWS) {
+  async fetchMetrics(jobId, maxPoints = MAX_CHART_ROWS, series) {
     const info = get().metricsInfo.get(jobId)
     const known = get().metrics.get(jobId) ?? []
     const isComplete = info?.state === 'ready' && info.maxPoints >= maxPoints
@@ -67,7 +67,11 @@ export const useTrainingStore = create<TrainingState>()((set, get) => ({
         }),
       })
     try {
-      const rows = await api.getMetrics(jobId, { since_epoch: since, max_points: resolution })
+      const numEpochs = get().jobs.find((job) => job.id === jobId)?.current_epoch ?? 0
+      const isLong = since === 0 && numEpochs > resolution && resolution >= MAX_CHART_ROWS
+      const rows = isLong
+        ? await api.getLongRun(jobId, {})
+        : await api.getMetrics(jobId, { since_epoch: since, max_points: resolution, ...(series ? { series } : {}) })
       set((state) => ({
         metrics:
           rows.length > 0 || !state.metrics.has(jobId)
@@ -178,7 +182,7 @@ export const useTrainingStore = create<TrainingState>()((set, get) => ({
       const info = state.metricsInfo.get(metric.job_id)
       const lastEpoch = rows.at(-1)?.epoch ?? 0
       const isApart = metric.epoch > lastEpoch + 1 && info !== undefined && info.missingAfter === null
-      const most = Math.max(FEWEST_ROWS, info?.maxPoints ?? 0)
+      const most = Math.max(FEWEST_ROWS, 2 * (info?.maxPoints ?? 0))
       // A page left open for days keeps what a chart can show, not every epoch that it saw.
       const merged = thinRows(mergeRows(rows, [metric]), VALUE_FIELDS, most, 2 * most)
       return {

@@ -15,11 +15,13 @@ export function useSparkline(job: TrainingJob): readonly Point[] {
   const hasRows = job.current_epoch > 0
   useEffect(() => {
     if (isAsked || !hasRows) return
-    const timer = setTimeout(() => void fetchMetrics(job.id, SPARK_POINTS), SETTLE_MS)
+    const timer = setTimeout(() => void fetchMetrics(job.id, SPARK_POINTS, 'val_loss'), SETTLE_MS)
     return () => clearTimeout(timer)
   }, [job.id, isAsked, hasRows, fetchMetrics])
   return useMemo(() => {
-    const points = (rows ?? []).flatMap(({ epoch, val_loss }) => (val_loss === null ? [] : [{ x: epoch, y: val_loss }]))
+    const points = (rows ?? []).flatMap(({ epoch, val_loss }) =>
+      typeof val_loss !== 'number' ? [] : [{ x: epoch, y: val_loss }],
+    )
     return thin(points, SPARK_POINTS)
   }, [rows])
 }

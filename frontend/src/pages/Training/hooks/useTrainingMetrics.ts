@@ -1,9 +1,8 @@
 import { useEffect, useMemo, useState } from 'react'
-import { getMetrics } from '@/api/training'
+import { getLongRun } from '@/api/training'
 import type { TrainingMetric } from '@/api/types'
 import { mergeRows } from '@/lib/metric-rows'
 import { usePolling } from '@/lib/polling'
-import { MAX_CHART_ROWS } from '@/lib/series'
 import { jobsById } from '@/stores/jobIndex'
 import { type MetricsInfo, useTrainingStore } from '@/stores/trainingStore'
 import { isWatched, useTrainingWebSocket } from './useTrainingWebSocket'
@@ -59,7 +58,7 @@ export function useZoomedRows(runs: readonly Run[], windows: readonly ([number, 
   useEffect(() => {
     let isCurrent = true
     for (const { id, low, high, key } of JSON.parse(signature) as typeof wanted) {
-      getMetrics(id, { since_epoch: low, until_epoch: high, max_points: MAX_CHART_ROWS }).then(
+      getLongRun(id, { since_epoch: low, until_epoch: high }).then(
         (rows) => isCurrent && setFetched((old) => new Map(old).set(id, { key, rows })),
         // The thinned overview stays; the next change of the window asks again.
         () => undefined,

@@ -29,10 +29,11 @@ export function JobActionsProvider({ setView, children }: ProviderProps) {
     const showMetrics = (jobIds: string[]) =>
       setView({ tab: 'metrics', runs: jobIds.slice(0, MAX_RUNS), zoom: null, open: null })
     const store = useTrainingStore.getState()
+    const show = (job: TrainingJob) => setView({ open: job.id, panel: 'details' })
     return {
       create: (from) => setDialog({ kind: 'create', from: from ?? null }),
-      pause: async (jobs) => report(await settleEach(jobs, (job) => store.pauseJob(job.id)), 'Asked to pause'),
-      resume: async (jobs) => report(await settleEach(jobs, (job) => store.resumeJob(job.id)), 'Resumed'),
+      pause: async (jobs) => report(await settleEach(jobs, (job) => store.pauseJob(job.id)), 'Asked to pause', show),
+      resume: async (jobs) => report(await settleEach(jobs, (job) => store.resumeJob(job.id)), 'Resumed', show),
       cancel: (jobs) => setDialog({ kind: 'cancel', jobs }),
       remove: (jobs) => setDialog({ kind: 'delete', jobs }),
       continueFrom: (job) => setDialog({ kind: 'continue', job }),
@@ -41,8 +42,8 @@ export function JobActionsProvider({ setView, children }: ProviderProps) {
     }
   }, [setView])
 
-  const finish = (outcome: Outcome<TrainingJob>, verb: string) => {
-    report(outcome, verb)
+  const finish = (outcome: Outcome<TrainingJob>, verb: string, show?: (job: TrainingJob) => void) => {
+    report(outcome, verb, show)
     close()
   }
   const { cancelJob, deleteJob } = useTrainingStore.getState()
@@ -57,7 +58,11 @@ export function JobActionsProvider({ setView, children }: ProviderProps) {
         <CancelJobsDialog
           jobs={dialog.jobs}
           onClose={close}
-          onConfirm={async (jobs) => finish(await settleEach(jobs, (job) => cancelJob(job.id)), 'Asked to cancel')}
+          onConfirm={async (jobs) =>
+            finish(await settleEach(jobs, (job) => cancelJob(job.id)), 'Asked to cancel', (job) =>
+              actions.showPanel(job, 'details'),
+            )
+          }
         />
       )}
       {dialog?.kind === 'delete' && (
@@ -71,15 +76,18 @@ export function JobActionsProvider({ setView, children }: ProviderProps) {
   )
 }
 
-/** One toast for one action, also where only a part of it worked. */
-function report({ done, failed }: Outcome<TrainingJob>, verb: string): void {
+/** One toast for one action, also where only a part of it worked; where it is about one job that is still there, it leads to it. */
+function report({ done, failed }: Outcome<TrainingJob>, verb: string, show?: (job: TrainingJob) => void): void {
   const name = (jobs: TrainingJob[]) => (jobs.length === 1 ? `“${jobs[0]?.name}”` : plural(jobs.length, 'job'))
   const first = failed[0]
-  if (!first) tellSuccess(`${verb} ${name(done)}`)
-  else if (done.length === 0 && failed.length === 1) tellError(`Not done: “${first.item.name}”`, first.error)
+  const about = first?.item ?? (done.length === 1 ? done[0] : undefined)
+  const options = about && show ? { link: { label: 'Show', onClick: () => show(about) } } : {}
+  if (!first) tellSuccess(`${verb} ${name(done)}`, options)
+  else if (done.length === 0 && failed.length === 1) tellError(`Not done: “${first.item.name}”`, first.error, options)
   else
     tellError(
       `${verb} ${done.length} of ${done.length + failed.length} jobs`,
       `“${first.item.name}”: ${first.error.message}`,
+      options,
     )
 }

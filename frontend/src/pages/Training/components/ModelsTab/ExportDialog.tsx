@@ -30,7 +30,13 @@ const BLOCKS = [
   ],
 ] as const
 
-export default function ExportDialog({ model, onClose }: { model: TrainedModel; onClose: () => void }) {
+interface ExportDialogProps {
+  model: TrainedModel
+  onClose: () => void
+  onShow: () => void
+}
+
+export default function ExportDialog({ model, onClose, onShow }: ExportDialogProps) {
   const downloadModel = useTrainingStore((state) => state.downloadModel)
   const [options, setOptions] = useState<ExportOptions>({
     include_config: EXPORT_LIMITS.include_config.default === true,
@@ -50,7 +56,7 @@ export default function ExportDialog({ model, onClose }: { model: TrainedModel; 
     try {
       const filename = await downloadModel(model.id, options)
       onClose()
-      tellSuccess('Model exported', { description: filename })
+      tellSuccess('Model exported', { description: filename, link: { label: 'Show', onClick: onShow } })
     } catch (error) {
       const { field, message } = toApiError(error)
       setFault({ field, message })

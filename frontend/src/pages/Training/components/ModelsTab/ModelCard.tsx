@@ -10,6 +10,7 @@ import {
   DropdownMenuTrigger,
 } from '@/components/ui/dropdown-menu'
 import { formatBytes, formatCount, formatMetres, formatNumber, formatPercent } from '@/lib/format'
+import { jobsById } from '@/stores/jobIndex'
 import { useTrainingStore } from '@/stores/trainingStore'
 import type { TrainedModel } from '../../types'
 import { VerificationSeal } from './VerificationSeal'
@@ -139,9 +140,9 @@ export function ErrorBars({ model }: { model: Pick<TrainedModel, 'final_metrics'
 }
 
 function Lineage({ model }: { model: TrainedModel }) {
-  const job = useTrainingStore((state) => state.jobs.find((one) => one.id === model.training_job_id))
+  const jobName = useTrainingStore((state) => jobsById(state.jobs).get(model.training_job_id ?? '')?.name)
   const from =
-    job?.name ?? (model.imported_from ? 'imported file' : model.training_job_id ? 'a deleted job' : 'unknown job')
+    jobName ?? (model.imported_from ? 'imported file' : model.training_job_id ? 'a deleted job' : 'unknown job')
   return (
     <p className="truncate text-muted">
       from {from}

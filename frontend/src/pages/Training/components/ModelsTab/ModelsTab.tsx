@@ -75,7 +75,13 @@ export function ModelsTab({ view, setView, onImport }: ModelsTabProps) {
         </>
       )}
       <Suspense>
-        {dialog?.kind === 'export' && <ExportDialog model={dialog.model} onClose={close} />}
+        {dialog?.kind === 'export' && (
+          <ExportDialog
+            model={dialog.model}
+            onClose={close}
+            onShow={() => setView({ tab: 'models', model: dialog.model.id })}
+          />
+        )}
         {view.model && (
           <ModelDetail
             key={view.model}
@@ -86,7 +92,13 @@ export function ModelsTab({ view, setView, onImport }: ModelsTabProps) {
           />
         )}
       </Suspense>
-      {dialog?.kind === 'rename' && <RenameModelDialog model={dialog.model} onClose={close} />}
+      {dialog?.kind === 'rename' && (
+        <RenameModelDialog
+          model={dialog.model}
+          onClose={close}
+          onShow={() => setView({ tab: 'models', model: dialog.model.id })}
+        />
+      )}
       {dialog?.kind === 'delete' && <DeleteModelDialog model={dialog.model} onClose={close} />}
     </>
   )

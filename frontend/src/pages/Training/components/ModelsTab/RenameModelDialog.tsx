@@ -16,7 +16,13 @@ import { tellSuccess } from '@/lib/notify'
 import { useTrainingStore } from '@/stores/trainingStore'
 import type { TrainedModel } from '../../types'
 
-export function RenameModelDialog({ model, onClose }: { model: TrainedModel; onClose: () => void }) {
+interface RenameModelDialogProps {
+  model: TrainedModel
+  onClose: () => void
+  onShow: () => void
+}
+
+export function RenameModelDialog({ model, onClose, onShow }: RenameModelDialogProps) {
   const renameModel = useTrainingStore((state) => state.renameModel)
   const [name, setName] = useState(model.name)
   const [error, setError] = useState<string>()
@@ -25,7 +31,7 @@ export function RenameModelDialog({ model, onClose }: { model: TrainedModel; onC
     try {
       await renameModel(model.id, name.trim())
       onClose()
-      tellSuccess(`Renamed to “${name.trim()}”`)
+      tellSuccess(`Renamed to “${name.trim()}”`, { link: { label: 'Show', onClick: onShow } })
     } catch (fault) {
       setError(toApiError(fault).message)
     }

@@ -1,0 +1,242 @@
+"""What the issue asks beyond the document's lists: dropping files, many at once, copies, themes, one socket for many, a still page."""
+
+from __future__ import annotations
+
+import base64
+import re
+import struct
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.e2e.studio import Studio, badge, card, chart, curve, tab, toast, wait_page, watch_of
+from tests.e2e.test_must_pass import delete_model
+from tests.serving import Served, make_container, serve
+
+MAKE_TRANSFER = """([name, bytes]) => {
+  const transfer = new DataTransfer()
+  transfer.items.add(new File([Uint8Array.from(atob(bytes), one => one.charCodeAt(0))], name))
+  return transfer
+}"""
+
+SHIFTS = """() => new Promise(resolve => {
+  let sum = 0
+  new PerformanceObserver(list => list.getEntries().forEach(one => { sum += one.hadRecentInput ? 0 : one.value }))
+    .observe({type: 'layout-shift', buffered: true})
+  requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(() => resolve(sum))))
+})"""
+
+
+@pytest.fixture
+def served(tmp_path: Path) -> Iterator[Served]:
+    """The real server without a worker: the test itself plays as many of them as it needs."""
+    with serve(make_container(tmp_path / "data")) as running:
+        yield running
+
+
+def drop(page: Page, name: str, content: bytes) -> None:
+    transfer = page.evaluate_handle(MAKE_TRANSFER, [name, base64.b64encode(content).decode()])
+    page.dispatch_event("body", "dragover", {"dataTransfer": transfer})
+    expect(page.get_by_text("Drop to import and verify")).to_be_visible()
+    page.dispatch_event("body", "drop", {"dataTransfer": transfer})
+    expect(page.get_by_text("Drop to import and verify")).to_have_count(0)
+
+
+def test_a_file_dropped_anywhere_is_imported_and_verified(open_page: Callable[..., Page], studio: Studio) -> None:
+    job = studio.finished_job()
+    bundle = studio.client.get(f"/training/models/{job['model_id']}/export", params={"description": "dropped"}).content
+    page = open_page()
+    drop(page, "notes.txt", b"not a model")
+    refused = toast(page, "Nothing was imported")
+    expect(refused).to_contain_text("ends in .heimdall")
+    refused.get_by_role("button", name="Close toast").click()
+    drop(page, "finished-v1.heimdall", bundle)
+    dialog = page.get_by_role("dialog", name="Import model")
+    expect(dialog.get_by_test_id("seal")).to_have_attribute("data-status", "verified")
+    dialog.get_by_role("button", name="Show the model").click()
+    expect(page).to_have_url(re.compile("model="))
+
+
+def test_many_jobs_at_once_get_only_what_is_valid_for_all(open_page: Callable[..., Page], studio: Studio) -> None:
+    running = studio.start_job("bulk running")
+    done = [studio.start_job(f"bulk {name}") for name in ("one", "two")]
+    for job_id in done:
+        studio.client.delete(f"/training/jobs/{job_id}")
+        studio.wait_job(job_id, {"cancelled"})
+    page = open_page()
+    expect(badge(card(page, running), "running")).to_be_visible()
+    bar = page.get_by_role("region", name="Selected jobs")
+    card(page, running).get_by_role("checkbox").check(force=True)
+    expect(bar.get_by_role("button", name="Pause")).to_be_visible()
+    expect(bar.get_by_role("button", name="Delete")).to_have_count(0)
+    card(page, done[0]).get_by_role("checkbox").check()
+    expect(bar.get_by_role("status")).to_have_text("2 jobs selected")
+    for name in ("Pause", "Resume", "Cancel", "Delete"):
+        expect(bar.get_by_role("button", name=name)).to_have_count(0)
+    card(page, running).get_by_role("checkbox").uncheck()
+    card(page, done[1]).get_by_role("checkbox").check()
+    bar.get_by_role("button", name="Delete").click()
+    confirmation = page.get_by_role("alertdialog")
+    expect(confirmation).to_contain_text(re.compile(r"Deleted for good: the metrics of \d+ epoch"))
+    confirmation.get_by_role("button", name="Delete 2 jobs").click()
+    for job_id in done:
+        expect(card(page, job_id)).to_have_count(0)
+        assert studio.client.get(f"/training/jobs/{job_id}").status_code == 404
+    expect(bar).to_have_count(0)
+
+
+def open_menu(page: Page, job_id: str, item: str) -> None:
+    card(page, job_id).get_by_role("button", name=re.compile("^More for")).click()
+    page.get_by_role("menuitem", name=item).click()
+
+
+def test_a_job_is_cloned_and_continued(open_page: Callable[..., Page], studio: Studio) -> None:
+    job = studio.finished_job()
+    page = open_page()
+    open_menu(page, job["id"], "New from this")
+    dialog = page.get_by_role("dialog", name="New training job")
+    expect(dialog.get_by_label("Name", exact=True)).to_have_value("finished again")
+    expect(dialog.get_by_label("Epochs")).to_have_value(str(job["total_epochs"]))
+    with page.expect_response(lambda answer: answer.request.method == "POST" and answer.url.endswith("/training/jobs")) as made:
+        dialog.get_by_role("button", name="Start training").click()
+    clone = studio.get(f"/training/jobs/{made.value.json()['job_id']}")
+    same = {"model_architecture", "dataset_id", "batch_size", "learning_rate", "epochs"}
+    assert {name: clone["config"][name] for name in same} == {name: job["config"][name] for name in same}
+
+    open_menu(page, job["id"], "Continue from its checkpoint")
+    dialog = page.get_by_role("dialog")
+    more = job["total_epochs"] + 2
+    dialog.get_by_label("Epochs in all").fill(str(more))
+    with page.expect_response(re.compile("/continue$")) as made:
+        dialog.get_by_role("button", name="Start the new job").click()
+    toast(page, "Continued as a new job").get_by_role("button", name="Watch").click()
+    longer = studio.wait_job(made.value.json()["id"], {"completed"})
+    assert longer["current_epoch"] == more
+    expect(page.get_by_test_id("point-count")).to_contain_text(f"{more} points, 0 gaps")
+    assert studio.get(f"/training/jobs/{job['id']}")["status"] == "completed"
+
+
+def test_the_theme_is_chosen_and_kept(open_page: Callable[..., Page], studio: Studio) -> None:
+    page = open_page(theme="light")
+    is_dark = "() => document.documentElement.classList.contains('dark')"
+    assert page.evaluate(is_dark) is False
+    ground = page.evaluate("() => getComputedStyle(document.body).backgroundColor")
+    page.get_by_role("button", name="Use the dark theme").click()
+    expect(page.get_by_role("button", name="Use the light theme")).to_be_visible()
+    assert page.evaluate(is_dark) is True
+    assert page.evaluate("() => getComputedStyle(document.body).backgroundColor") != ground
+    page.reload()
+    expect(page.get_by_role("button", name="Use the light theme")).to_be_visible()
+    assert page.evaluate(is_dark) is True
+
+
+def test_more_than_twenty_running_jobs_share_one_socket(open_page: Callable[..., Page], served: Served) -> None:
+    dataset = served.add_dataset()
+    claims = [served.claim(served.create_job(dataset, job_name=f"one of many {index}")) for index in range(24)]
+    page = open_page(studio=served)
+    expect(page.get_by_test_id("job-card")).to_have_count(len(claims))
+    expect(page.get_by_test_id("freshness")).to_have_text("Live")
+    watch = watch_of(page)
+    wait_page(page, lambda: len(watch.open_sockets()) == 1, lambda: f"open: {watch.open_sockets()}")
+    assert re.search(r"/ws/training(\?|$)", watch.open_sockets()[0])
+    for claim in claims:
+        served.record(claim, 1)
+    for claim in claims:
+        expect(card(page, claim.job_id)).to_contain_text("epoch 1 of 50")
+    assert len(watch.sockets) == 1, "single sockets were opened before the shared one"
+
+
+def test_a_silent_worker_is_said_then_healed(open_page: Callable[..., Page], served: Served) -> None:
+    claim = served.claim(served.create_job(served.add_dataset()))
+    page = open_page(studio=served)
+    freshness = page.get_by_test_id("freshness")
+    expect(badge(card(page, claim.job_id), "running")).to_be_visible()
+    served.record(claim, 1)
+    expect(card(page, claim.job_id)).to_contain_text("epoch 1 of 50")
+    # From here on no sign of life comes from it.
+    expect(freshness).to_have_text(re.compile(r"Worker silent \d+ s"), timeout=60_000)
+    expect(freshness).to_have_attribute("data-tone", "warning")
+    served.record(claim, 2)
+    expect(freshness).to_have_text("Live")
+    expect(card(page, claim.job_id)).to_contain_text("epoch 2 of 50")
+
+
+def test_a_model_is_renamed_and_deleted(open_page: Callable[..., Page], studio: Studio) -> None:
+    job = studio.wait_job(studio.create_job(studio.demo_id, job_name="to be renamed", epochs=1, batch_size=512), {"completed"})
+    page = open_page("/training?tab=models")
+    where = page.locator(f'[data-model-id="{job["model_id"]}"]')
+    where.get_by_role("button", name="More for").click()
+    page.get_by_role("menuitem", name="Rename").click()
+    dialog = page.get_by_role("dialog", name="Rename the model")
+    dialog.get_by_label("Name").fill("a better name")
+    dialog.get_by_role("button", name="Rename").click()
+    expect(where.get_by_role("heading")).to_contain_text("a better name")
+    toast(page, "Renamed to “a better name”").get_by_role("button", name="Show").click()
+    expect(page.get_by_role("dialog").get_by_role("heading", name="a better name v1")).to_be_visible()
+    page.keyboard.press("Escape")
+    watch_of(page).expect("status of 409")
+    delete_model(page, studio.get(f"/training/models/{job['model_id']}"))
+    assert studio.client.get(f"/training/models/{job['model_id']}").status_code == 404
+
+
+@pytest.mark.parametrize("width", [360, 1440])
+def test_nothing_moves_when_data_arrive(open_page: Callable[..., Page], studio: Studio, width: int) -> None:
+    job = studio.finished_job()
+    running = studio.start_job("arrives later")
+    page = open_page(width=width)
+    expect(badge(card(page, running), "running")).to_be_visible()
+    expect(card(page, job["id"]).get_by_role("img", name="Validation loss")).to_be_visible()
+    moved = {"jobs": page.evaluate(SHIFTS)}
+    page = open_page(f"/training?tab=metrics&runs={running}", width=width)
+    expect(curve(chart(page, "Loss"), 0)).to_be_attached()
+    at = studio.get(f"/training/jobs/{running}")["current_epoch"]
+    studio.wait_job(running, lambda one: one["current_epoch"] > at + 2)
+    moved["metrics"] = page.evaluate(SHIFTS)
+    page = open_page("/training?tab=models", width=width)
+    expect(page.get_by_test_id("model-card").first).to_be_visible()
+    moved["models"] = page.evaluate(SHIFTS)
+    assert all(shift < 0.02 for shift in moved.values()), moved
+
+
+def test_compared_runs_keep_their_marks_and_a_picture_its_legend(open_page: Callable[..., Page], studio: Studio, tmp_path: Path) -> None:
+    job = studio.finished_job()
+    paused = studio.start_job("paused for a mark", epochs=400, batch_size=512)
+    studio.client.post(f"/training/pause/{paused}")
+    studio.wait_job(paused, {"paused"})
+    page = open_page(f"/training?tab=metrics&runs={job['id']},{paused}")
+    loss = chart(page, "Loss")
+    expect(loss.locator("title", has_text=re.compile("paused for a mark: paused after epoch"))).to_be_attached()
+    expect(loss.locator("title", has_text=re.compile("finished: best epoch"))).to_be_attached()
+    plot = loss.locator("svg.recharts-surface").first.bounding_box()
+    with page.expect_download() as saved:
+        loss.get_by_role("button", name="Save as PNG").click()
+    saved.value.save_as(tmp_path / "loss.png")
+    width, height = struct.unpack(">II", (tmp_path / "loss.png").read_bytes()[16:24])
+    assert plot is not None
+    assert width == pytest.approx(2 * plot["width"], abs=2)
+    assert height >= 2 * (plot["height"] + 60), "title, runs and legend stand above the plot"
+
+
+def test_chart_options_fold_on_a_phone(open_page: Callable[..., Page], studio: Studio) -> None:
+    job = studio.finished_job()
+    page = open_page(f"/training?tab=metrics&runs={job['id']}", width=360, height=740)
+    expect(curve(chart(page, "Loss"), 0)).to_be_attached()
+    expect(page.get_by_label("log y")).to_have_count(0)
+    page.get_by_role("button", name="View", exact=True).click()
+    page.get_by_label("log y").click()
+    expect(page).to_have_url(re.compile("log=1"))
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("button", name="View (1)")).to_be_visible()
+    tab(page, "Jobs").click()
+
+
+def test_the_first_frame_comes_with_the_document_and_is_light(studio: Studio) -> None:
+    document = studio.client.get(f"{studio.url}/").text
+    assert "New training job" in document
+    assert "<style>" in document
+    files = re.findall(r'(?:src|href)="(/assets/[^"]+\.js)"', document)
+    packed = studio.client.build_request("GET", studio.url, headers={"Accept-Encoding": "gzip"}).headers
+    sizes = [int(studio.client.get(f"{studio.url}{file}", headers=packed).headers["content-length"]) for file in files]
+    assert sum(sizes) < 350_000, dict(zip(files, sizes, strict=True))
