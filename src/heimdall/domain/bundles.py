@@ -13,7 +13,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictInt, StringConstraints, ValidationError, model_validator
 
-from heimdall.domain.base import Entity
+from heimdall.domain.base import BIDI_CONTROLS, Entity
 from heimdall.domain.canonical import hash_canonical
 from heimdall.domain.datasets import CoordinateFrame
 from heimdall.domain.errors import BundleError
@@ -26,13 +26,12 @@ COVARIANCE_OUTPUT: Final = "covariance_m2"
 MAX_NAME_LENGTH: Final = 255
 MAX_TEXT_LENGTH: Final = 2000
 
-_BIDI_CONTROLS: Final = frozenset("\u200e\u200f\u061c\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 _UNSAFE_CATEGORIES: Final = frozenset({"Cc", "Cs", "Zl", "Zp"})
 
 
 def clean_text(text: str, *, limit: int = MAX_TEXT_LENGTH) -> str:
     """Return the text without control, surrogate and direction characters, trimmed, cut at ``limit`` characters."""
-    kept = (letter for letter in text if unicodedata.category(letter) not in _UNSAFE_CATEGORIES and letter not in _BIDI_CONTROLS)
+    kept = (letter for letter in text if unicodedata.category(letter) not in _UNSAFE_CATEGORIES and letter not in BIDI_CONTROLS)
     return "".join(kept).strip()[:limit].rstrip()
 
 

@@ -9,7 +9,7 @@ from typing import Annotated, Final, Literal
 
 from pydantic import AfterValidator, Field, StringConstraints
 
-from heimdall.domain.base import Entity, Instant
+from heimdall.domain.base import BIDI_CONTROLS, Entity, Instant
 from heimdall.domain.errors import IllegalTransitionError, InvalidInputError
 
 DEFAULT_MAX_ATTEMPTS: Final = 5
@@ -92,6 +92,8 @@ def list_sources(event: JobEvent) -> frozenset[JobStatus]:
 def _refuse_control_characters(value: str) -> str:
     if any(ord(letter) < 32 or ord(letter) == 127 for letter in value):
         raise ValueError("must not contain control characters")
+    if not BIDI_CONTROLS.isdisjoint(value):
+        raise ValueError("must not contain invisible characters that turn the direction of writing; remove them")
     return value
 
 

@@ -14,12 +14,13 @@ from heimdall.domain.errors import (
     BundleError,
     ConflictError,
     InvalidInputError,
+    NotFoundError,
     StorageFullError,
     TooLargeError,
     UnavailableError,
     UnsupportedMediaError,
 )
-from heimdall.domain.models import Examination, ExportOptions, TrainedModelDetail, Verification, VerificationCheck
+from heimdall.domain.models import CheckFailure, Examination, ExportOptions, TrainedModelDetail, Verification, VerificationCheck
 from heimdall.domain.ports import ArtifactStore, Clock, ModelVerifier, Store
 from heimdall.services.audit import record
 from heimdall.services.bundle_reader import ReadBundle, explain_disk, read_bundle
@@ -109,12 +110,12 @@ class BundleService:
     def _import(self, path: Path) -> tuple[TrainedModelDetail, bool]:
         with self._artifacts.scratch() as folder:
             read = read_bundle(path, folder, max_bytes=self._max_bytes, limits=self._limits)
-            known = self._find(read.bundle_hash)
+            known = self._find(read.bundle_hash) or self._find_origin(read)
             if known is not None:
                 return known, False
             examination = self._verifier.examine(read.onnx_path, read.samples_path)
-            if examination.failure is not None:
-                failure = examination.failure
+            failure = examination.failure or _check_opset(read, examination)
+            if failure is not None:
                 raise BundleError(failure.detail, field=failure.field, code=failure.code)
             return self._keep(read, examination)
 
@@ -132,12 +133,22 @@ class BundleService:
         with self._store.read() as tx:
             return tx.models.find_by_bundle_hash(bundle_hash)
 
+    def _find_origin(self, read: ReadBundle) -> TrainedModelDetail | None:
+        """Return the model that the bundle was exported from here: the same id with the same network."""
+        with self._store.read() as tx, suppress(NotFoundError):
+            model = tx.models.get(read.bundle.model.model_id)
+            return model if model.sha256 == read.onnx_sha256 else None
+        return None
+
     def _conclude(self, read: ReadBundle, examination: Examination) -> Verification:
-        """Put the checks of the file before those of the network, and note a wrong opset in the description."""
+        """Put the checks of the file before those of the network; a wrong opset in the description fails, or is noted of an old bundle."""
         verification = examination.verification
         checks = [*read.checks, *verification.checks]
         stated, actual = read.bundle.model.onnx_opset, examination.onnx_opset
-        if actual is not None and stated != actual:
+        if (failure := _check_opset(read, examination)) is not None:
+            checks.append(VerificationCheck(name="description", status="failed", detail=failure.detail))
+            verification = verification.evolve(status="failed")
+        elif actual is not None and stated != actual:
             detail = f"the bundle says opset {stated}, the network itself {actual}, which counts"
             checks.append(VerificationCheck(name="description", status="skipped", detail=detail))
         return verification.evolve(checks=tuple(checks), verified_at=self._clock.now())
@@ -203,3 +214,13 @@ class BundleService:
             known = self._find(model.bundle_hash or "")
             return known is not None and known.id == model.id
         return True
+
+
+def _check_opset(read: ReadBundle, examination: Examination) -> CheckFailure | None:
+    """Refuse a description that names another opset than the network has; bundles of 1.0 are known to guess it, which is only noted."""
+    stated, actual = read.bundle.model.onnx_opset, examination.onnx_opset
+    is_old = read.bundle.format_version.split(".")[1] == "0"
+    if is_old or actual is None or stated == actual:
+        return None
+    detail = f"The bundle says opset {stated}, the network itself has {actual}: the description is not this network's. Export it again."
+    return CheckFailure(code="onnx_opset", detail=detail, field="$.model.onnx_opset")

@@ -617,3 +617,30 @@ def _try_import(world: World, path: Path) -> TrainedModelDetail | HeimdallError:
         return world.bundles.import_file(path)[0]
     except HeimdallError as error:
         return error
+
+
+def test_a_bundle_that_comes_back_to_where_it_was_made_is_here_already(tmp_path: Path) -> None:
+    world = make_world(tmp_path / "artifacts")
+    model = add_model(world)
+    bundle = world.write_bundle("model-1", tmp_path / "own.heimdall")
+    assert world.bundles.import_file(bundle) == (model, False)
+    assert len(world.models.find_all()) == 1
+
+
+def test_a_bundle_with_the_id_of_another_network_is_a_model_of_its_own(tmp_path: Path) -> None:
+    origin, world = make_world(tmp_path / "origin"), make_world(tmp_path / "artifacts")
+    add_model(origin)
+    add_model(world, sha256="f" * 64)
+    found, is_new = world.bundles.import_file(origin.write_bundle("model-1", tmp_path / "own.heimdall"))
+    assert (is_new, found.id == "model-1") == (True, False)
+
+
+def test_a_description_that_names_another_opset_fails_by_name(tmp_path: Path) -> None:
+    origin, world = make_world(tmp_path / "origin"), make_world(tmp_path / "artifacts")
+    add_model(origin, onnx_opset=17)  # the network, as the verifier measures it, has 18
+    bundle = origin.write_bundle("model-1", tmp_path / "odd.heimdall")
+    with pytest.raises(BundleError, match="says opset 17, the network itself has 18") as caught:
+        world.bundles.import_file(bundle)
+    assert (caught.value.code, caught.value.field) == ("onnx_opset", "$.model.onnx_opset")
+    assert (world.files(), world.models.find_all()) == ([], [])
+    assert world.bundles.verify_file(bundle)[1].status == "failed"
