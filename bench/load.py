@@ -57,7 +57,7 @@ def main() -> None:
         claims = [make_job(container)[1] for _ in range(options.jobs)]
         with serve(Path(folder), options.database_url or None) as server:
             command = [sys.executable, "-m", "bench.load", "--database-url", options.database_url, "--be"]
-            tasks = [json.dumps([folder, vars(claim), num_epochs, 1 / options.rate]) for claim in claims]
+            tasks = [json.dumps([folder, claim.model_dump(), num_epochs, 1 / options.rate]) for claim in claims]
             workers = [subprocess.Popen([*command, task], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for task in tasks]
             for worker in workers:
                 assert worker.stdout is not None

@@ -67,13 +67,13 @@ class SqlMetrics:
         self, job_id: str, *, series: Sequence[str] = VALUE_FIELDS, since_epoch: int = 0, until_epoch: int | None = None
     ) -> Iterator[list[RawRow]]:
         """Yield the range in order as plain rows, a few thousand at a time."""
-        statement, values = _raw(tuple(series), _RANGE), _range(job_id, since_epoch, until_epoch)
+        statement, values = _raw(tuple(series)), _range(job_id, since_epoch, until_epoch)
         yield from statement.fetch_chunks(self._connection, self._dialect, values, size=_ROWS_PER_CHUNK)
 
     def list_rows(self, job_id: str, epochs: Sequence[int], *, series: Sequence[str] = VALUE_FIELDS) -> list[RawRow]:
         """Return the named epochs in order as plain rows."""
         wanted = list(epochs) if not self._dialect.is_sqlite else orjson.dumps(list(epochs)).decode()
-        return _raw(tuple(series), *_AMONG).fetch_all(self._connection, self._dialect, {"job": job_id, "epochs": wanted})
+        return _raw_among(tuple(series)).fetch_all(self._connection, self._dialect, {"job": job_id, "epochs": wanted})
 
     def find_bounds(self, job_id: str, *, since_epoch: int = 0, until_epoch: int | None = None) -> tuple[int, int] | None:
         """Return the first and the last epoch of the range, None where it has no row."""
@@ -106,21 +106,34 @@ class SqlMetrics:
         return self._connection.execute(delete(metrics).where(metrics.c.job_id == job_id, metrics.c.epoch > epoch)).rowcount
 
 
-_AMONG: Final = (
-    "job_id = :job AND epoch IN (SELECT value FROM json_each(:epochs))",
-    "job_id = :job AND epoch = ANY(:epochs)",
-)
+# An instant as ``format_instant`` writes it. Colons in quotes: outside of them they would begin a parameter.
+_SQLITE_INSTANT: Final = "substr(timestamp, 1, 26) || 'Z'"
+_POSTGRESQL_INSTANT: Final = """to_char(timestamp, 'YYYY-MM-DD"T"HH24":"MI":"SS.US"Z"')"""
 
 
 @cache
-def _raw(series: tuple[str, ...], condition: str, postgresql_condition: str | None = None) -> DriverStatement:
-    """Return the query for rows as :data:`RawRow` has them; an instant is written as ``format_instant`` writes it."""
+def _raw(series: tuple[str, ...]) -> DriverStatement:
+    """Return the query for a range of rows as :data:`RawRow` has them."""
     columns = ", ".join(("attempt", *series, "non_finite"))
-    # Colons in quotes: outside of them they would begin a parameter.
-    instant = """to_char(timestamp, 'YYYY-MM-DD"T"HH24":"MI":"SS.US"Z"')"""
     return DriverStatement(
-        f"SELECT epoch, substr(timestamp, 1, 26) || 'Z', {columns} FROM metrics WHERE {condition} ORDER BY epoch",
-        postgresql=f"SELECT epoch, {instant}, {columns} FROM metrics WHERE {postgresql_condition or condition} ORDER BY epoch",
+        f"SELECT epoch, {_SQLITE_INSTANT}, {columns} FROM metrics WHERE {_RANGE} ORDER BY epoch",
+        postgresql=f"SELECT epoch, {_POSTGRESQL_INSTANT}, {columns} FROM metrics WHERE {_RANGE} ORDER BY epoch",
+    )
+
+
+@cache
+def _raw_among(series: tuple[str, ...]) -> DriverStatement:
+    """Return the query for named epochs.
+
+    On PostgreSQL OFFSET keeps the planner from joining: without statistics of a young table it read the whole run.
+    """
+    columns = ", ".join(("attempt", *series, "non_finite"))
+    found = f"SELECT epoch, {_POSTGRESQL_INSTANT}, {columns} FROM metrics WHERE job_id = :job AND epoch = wanted.number OFFSET 0"
+    among = "SELECT value FROM json_each(:epochs)"
+    wanted = "unnest(CAST(:epochs AS int[])) AS wanted(number)"
+    return DriverStatement(
+        f"SELECT epoch, {_SQLITE_INSTANT}, {columns} FROM metrics WHERE job_id = :job AND epoch IN ({among}) ORDER BY epoch",
+        postgresql=f"SELECT found.* FROM {wanted} CROSS JOIN LATERAL ({found}) AS found ORDER BY epoch",
     )
 
 
