@@ -9,6 +9,7 @@ and written beside this file, into ``corpus/``; every file there is tried again 
 from __future__ import annotations
 
 import argparse
+import copy
 import hashlib
 import json
 import tempfile
@@ -94,9 +95,10 @@ def change_values(document: Any, changes: list[tuple[str, float, Any]]) -> bytes
         elif kind == "rename" and isinstance(inside, dict):
             inside[str(value)[:50]] = inside.pop(key)
         elif kind == "double" and isinstance(inside, list):
-            inside.insert(key, inside[key])
+            inside.insert(key, copy.deepcopy(inside[key]))
         else:
-            inside[key] = value
+            # A copy: a value that was put in may itself be changed by the next change.
+            inside[key] = copy.deepcopy(value)
     return json.dumps(document).encode("utf-8", "surrogatepass")
 
 
