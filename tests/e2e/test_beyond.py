@@ -61,7 +61,7 @@ def test_a_file_dropped_anywhere_is_imported_and_verified(open_page: Callable[..
 
 def test_many_jobs_at_once_get_only_what_is_valid_for_all(open_page: Callable[..., Page], studio: Studio) -> None:
     running = studio.start_job("bulk running")
-    done = [studio.start_job(f"bulk {name}") for name in ("one", "two")]
+    done = [studio.create_job(studio.demo_id, job_name=f"bulk {name}", epochs=50) for name in ("one", "two")]
     for job_id in done:
         studio.client.delete(f"/training/jobs/{job_id}")
         studio.wait_job(job_id, {"cancelled"})
