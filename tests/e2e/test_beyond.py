@@ -96,9 +96,9 @@ def test_a_job_is_cloned_and_continued(open_page: Callable[..., Page], studio: S
     job = studio.finished_job()
     page = open_page()
     open_menu(page, job["id"], "New from this")
-    dialog = page.get_by_role("dialog", name="New training job")
+    dialog = page.get_by_role("dialog")
     expect(dialog.get_by_label("Name", exact=True)).to_have_value("finished again")
-    expect(dialog.get_by_label("Epochs")).to_have_value(str(job["total_epochs"]))
+    expect(dialog.get_by_label("Epochs", exact=True)).to_have_value(str(job["total_epochs"]))
     with page.expect_response(lambda answer: answer.request.method == "POST" and answer.url.endswith("/training/jobs")) as made:
         dialog.get_by_role("button", name="Start training").click()
     clone = studio.get(f"/training/jobs/{made.value.json()['job_id']}")
