@@ -61,7 +61,7 @@ def test_a_file_dropped_anywhere_is_imported_and_verified(open_page: Callable[..
 
 def test_many_jobs_at_once_get_only_what_is_valid_for_all(open_page: Callable[..., Page], studio: Studio) -> None:
     running = studio.start_job("bulk running")
-    done = [studio.start_job(f"bulk {name}") for name in ("one", "two")]
+    done = [studio.create_job(studio.demo_id, job_name=f"bulk {name}", epochs=50) for name in ("one", "two")]
     for job_id in done:
         studio.client.delete(f"/training/jobs/{job_id}")
         studio.wait_job(job_id, {"cancelled"})
@@ -96,9 +96,9 @@ def test_a_job_is_cloned_and_continued(open_page: Callable[..., Page], studio: S
     job = studio.finished_job()
     page = open_page()
     open_menu(page, job["id"], "New from this")
-    dialog = page.get_by_role("dialog", name="New training job")
+    dialog = page.get_by_role("dialog")
     expect(dialog.get_by_label("Name", exact=True)).to_have_value("finished again")
-    expect(dialog.get_by_label("Epochs")).to_have_value(str(job["total_epochs"]))
+    expect(dialog.get_by_label("Epochs", exact=True)).to_have_value(str(job["total_epochs"]))
     with page.expect_response(lambda answer: answer.request.method == "POST" and answer.url.endswith("/training/jobs")) as made:
         dialog.get_by_role("button", name="Start training").click()
     clone = studio.get(f"/training/jobs/{made.value.json()['job_id']}")

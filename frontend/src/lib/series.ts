@@ -7,8 +7,6 @@ export interface Point {
 
 /** Points of one line, at most: more than the plot has pixels to tell apart, and each costs time in every frame. */
 export const MAX_CHART_POINTS = 800
-/** The same while points arrive: the line is drawn anew with each of them. */
-export const MAX_LIVE_POINTS = 400
 /** Rows asked for a run. They are shared by all series, each of which has its own extremes in them. */
 export const MAX_CHART_ROWS = 1600
 

@@ -58,7 +58,7 @@ export function JobsToolbar({ view, setView }: JobsToolbarProps) {
           ))}
         </SelectContent>
       </Select>
-      <p className="col-span-2 text-sm text-muted sm:ml-auto">
+      <p className="col-span-2 text-sm text-muted max-lg:w-full lg:ml-auto">
         {present.map((status) => `${counts[status]} ${status}`).join(' · ')}
       </p>
     </div>

@@ -11,11 +11,11 @@ interface ViewOptionsProps {
   setView: SetView
 }
 
-/** How the curves are drawn; beside the job where there is room, behind one button on a phone. */
+/** How the curves are drawn; beside the job where there is room, behind one button where there is not. */
 export function ViewOptions(props: ViewOptionsProps) {
-  const isPhone = useMedia('(width < 40rem)')
+  const isNarrow = useMedia('(width < 56rem)')
   const { view } = props
-  if (!isPhone)
+  if (!isNarrow)
     return (
       <div className="ml-auto flex flex-wrap items-center gap-x-4 gap-y-2 text-sm">
         <Controls {...props} />

@@ -1,7 +1,7 @@
 import type { ChartMark, ChartModel, ChartReference, ChartSeries } from '@/components/charts/chart-types'
 import { clipToWindow, curveOf, makeX, type XAxisKind } from '@/lib/curves'
 import { formatCount, formatDuration, formatNumber, plural } from '@/lib/format'
-import { MAX_CHART_POINTS, MAX_LIVE_POINTS, smooth, thin } from '@/lib/series'
+import { MAX_CHART_POINTS, smooth, thin } from '@/lib/series'
 import type { TrainingJob, TrainingMetric } from '../../types'
 
 /** One run on the charts. */
@@ -114,12 +114,11 @@ function linesOf(
     color: isSingle ? look.color : run.color,
     ...(look.dash ? { dash: look.dash } : {}),
   }
-  const most = view.isLive ? MAX_LIVE_POINTS : MAX_CHART_POINTS
-  if (view.smoothing === 0) return [{ ...base, points: thin(seen, most) }]
+  if (view.smoothing === 0) return [{ ...base, points: thin(seen) }]
   // Both lines together stay within the budget of one chart.
   return [
-    { ...base, id: `${base.id}:raw`, faint: true, points: thin(seen, most / 2) },
-    { ...base, points: thin(smooth(seen, view.smoothing), most / 2) },
+    { ...base, id: `${base.id}:raw`, faint: true, points: thin(seen, MAX_CHART_POINTS / 2) },
+    { ...base, points: thin(smooth(seen, view.smoothing), MAX_CHART_POINTS / 2) },
   ]
 }
 
