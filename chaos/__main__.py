@@ -41,9 +41,7 @@ def main() -> int:
         finally:
             if options.keep:
                 print(f"kept: {world.folder}")  # noqa: T201
-                world.kill(world.find())
-            else:
-                world.close()
+            world.close(is_folder_kept=options.keep)
         reports.append(report.to_dict())
         print(json.dumps(reports[-1], indent=2))  # noqa: T201
     if options.report:

@@ -170,8 +170,8 @@ class World:
         self.kill(left)
         return lines
 
-    def close(self) -> None:
-        """Give everything back."""
+    def close(self, *, is_folder_kept: bool = False) -> None:
+        """Give everything back; the folder (still mounted) may stay for a look."""
         self.api.close()
         self.kill(self.find())
         for process in self._started:
@@ -179,6 +179,8 @@ class World:
         for server in (self.broker, self.postgres):
             if server is not None:
                 server.close()
+        if is_folder_kept:
+            return
         if self.has_own_disk:
             subprocess.run(["umount", "-l", str(self.data_dir)], check=False)
         shutil.rmtree(self.folder, ignore_errors=True)
