@@ -10,8 +10,8 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).parent
-SKIPPED = {"run_all", "reporting", "serving", "powder_folds", "powder_reference"}
-"""The POWDER scripts need the measured data; see docs/results.md for their command."""
+SKIPPED = {"run_all", "reporting", "serving", "physics_tables", "powder_folds", "powder_reference"}
+"""The POWDER scripts need the measured data (docs/results.md), the tables of physics a terrain file (docs/discussions)."""
 
 
 def main() -> int:

@@ -19,13 +19,20 @@ from bench.reporting import print_table, summarize  # noqa: E402
 from heimdall.domain.datasets import SyntheticDatasetConfig  # noqa: E402
 from heimdall.rf.capture import Channel, Scene, simulate_capture  # noqa: E402
 from heimdall.rf.geodesy import enu_to_geodetic, geodetic_to_enu  # noqa: E402
+from heimdall.rf.longley_rice import LongleyRicePathLoss  # noqa: E402
 from heimdall.rf.network import load_default_network  # noqa: E402
 from heimdall.rf.randomness import make_generator  # noqa: E402
 from heimdall.rf.synthetic import SyntheticGenerator  # noqa: E402
+from heimdall.rf.terrain import Terrain  # noqa: E402
 from heimdall.rf.waveforms import make_waveform  # noqa: E402
 
 NETWORK = load_default_network()
-TARGETS_PER_S = {"captures, 7 receivers, 16 kS/s, 0.2 s voice, 3 echoes": 300, "feature examples": 5_000, "conversions": 1_000_000}
+TARGETS_PER_S = {
+    "captures, 7 receivers, 16 kS/s, 0.2 s voice, 3 echoes": 300,
+    "feature examples": 5_000,
+    "terrain paths, 90 points": 3_000,
+    "conversions": 1_000_000,
+}
 
 
 def simulate_captures(count: int = 200) -> int:
@@ -42,13 +49,24 @@ def simulate_features(count: int = 20_480) -> int:
     return sum(len(block.heard) for block in generator.blocks())
 
 
+def compute_paths(count: int = 150) -> int:
+    """Hills of 300 m, wavelengths of 5 to 20 km: what matters for the time is that few paths are in sight."""
+    axis = np.arange(400) / 100
+    hills = 400 + 150 * np.add.outer(np.sin(40 * axis), np.cos(25 * axis)) + 80 * np.sin(90 * axis)[:, None]
+    model = LongleyRicePathLoss(Terrain("hills", 47.0, 6.5, (0.01, 0.01), hills), NETWORK.frame, 145.0)
+    place = np.random.default_rng(0).uniform(-6e4, 6e4, (count, 3)) * [1, 1, 0]
+    return model.path_loss_db(place, NETWORK.position_m).size
+
+
 def convert_positions(count: int = 500_000) -> int:
     position = np.random.default_rng(0).uniform(-1e5, 1e5, (count, 3))
     geodetic_to_enu(NETWORK.frame, *enu_to_geodetic(NETWORK.frame, position))
     return 2 * count
 
 
-WORK: dict[str, Callable[[], int]] = dict(zip(TARGETS_PER_S, (simulate_captures, simulate_features, convert_positions), strict=True))
+WORK: dict[str, Callable[[], int]] = dict(
+    zip(TARGETS_PER_S, (simulate_captures, simulate_features, compute_paths, convert_positions), strict=True)
+)
 
 
 def main() -> None:
