@@ -1,12 +1,8 @@
 import { useMemo } from 'react'
-import type { Baseline } from '@/api/types'
 import type { Zoom } from '@/components/charts/HoverLayer'
 import { countGaps } from '@/lib/curves'
 import { formatCount, formatMetres, plural } from '@/lib/format'
-import { jobsById } from '@/stores/jobIndex'
-import { type TrainingState, useTrainingStore } from '@/stores/trainingStore'
-import { useCatalogueStore } from '../../hooks/useCatalogue'
-import type { TrainingJob } from '../../types'
+import { useBaselines, usePhysicalLimit, useRadius } from '../../hooks/useYardsticks'
 import { AccuracyChart } from './AccuracyChart'
 import type { ChartView } from './chart-model'
 import { CoverageChart, ErrorChart, GradientChart, ThroughputChart } from './FieldCharts'
@@ -25,14 +21,15 @@ export function Charts({ whole, shown, onZoom }: ChartsProps) {
   const first = whole.runs[0]
   const baselines = useBaselines(first?.job)
   const radius = useRadius(first?.job)
+  const limit = usePhysicalLimit(first?.job)
   const references = useMemo(
     () =>
-      baselines.flatMap((one) =>
+      [{ name: 'Physical limit', error_median_m: limit?.error_median_m ?? null }, ...baselines].flatMap((one) =>
         one.error_median_m === null
           ? []
           : [{ y: one.error_median_m, label: `${one.name} ${formatMetres(one.error_median_m)}` }],
       ),
-    [baselines],
+    [baselines, limit],
   )
   const chart = { view: shown, onZoom }
   const zoom = shown.zoom
@@ -62,6 +59,7 @@ export function Charts({ whole, shown, onZoom }: ChartsProps) {
             key={run.job.id}
             run={run}
             baselines={index === 0 ? baselines : []}
+            limit={index === 0 ? limit : null}
             isCompared={whole.runs.length > 1}
           />
         ))}
@@ -86,28 +84,4 @@ function PointCount({ view }: { view: ChartView }) {
       {[...new Set(parts)].join(' · ')}
     </p>
   )
-}
-
-const NO_BASELINES: readonly Baseline[] = []
-
-/** Measured with the run's own model; before it exists, with a model of the same data set and the same split. */
-function useBaselines(job: TrainingJob | undefined): readonly Baseline[] {
-  return useTrainingStore((state) => (job ? findBaselines(state, job) : NO_BASELINES))
-}
-
-function findBaselines({ models, jobs }: TrainingState, job: TrainingJob): readonly Baseline[] {
-  const own = models.find((model) => model.id === job.model_id)
-  if (own) return own.baselines
-  const splitOf = (one: TrainingJob) => [one.dataset_id, one.config.validation_split, one.config.validation_fold].join()
-  const split = splitOf(job)
-  const alike = models.find((model) => {
-    const its = model.training_job_id ? jobsById(jobs).get(model.training_job_id) : undefined
-    return its?.model_id === model.id && splitOf(its) === split
-  })
-  return alike?.baselines ?? NO_BASELINES
-}
-
-function useRadius(job: TrainingJob | undefined): number | null {
-  const own = useCatalogueStore((state) => state.datasets.find((one) => one.id === job?.dataset_id)?.accuracy_radius_m)
-  return job?.config.accuracy_radius_m ?? own ?? null
 }

@@ -1,9 +1,10 @@
 import { memo } from 'react'
-import type { Baseline } from '@/api/types'
+import type { Baseline, PhysicalLimit } from '@/api/types'
 import { Facts } from '@/components/feedback/Facts'
 import { StatusBadge } from '@/components/feedback/StatusBadge'
 import { Button } from '@/components/ui/button'
 import { Card } from '@/components/ui/card'
+import { Tooltip } from '@/components/ui/tooltip'
 import { formatDuration, formatMetres, formatNumber } from '@/lib/format'
 import { useJobActions } from '../../hooks/useJobActions'
 import type { RunView } from './chart-model'
@@ -11,11 +12,12 @@ import type { RunView } from './chart-model'
 interface RunPanelProps {
   run: RunView
   baselines: readonly Baseline[]
+  limit: PhysicalLimit | null
   isCompared: boolean
 }
 
 /** One run in words and figures, beside its curves. */
-export function RunPanel({ run, baselines, isCompared }: RunPanelProps) {
+export function RunPanel({ run, baselines, limit, isCompared }: RunPanelProps) {
   const { job, rows } = run
   const last = rows.at(-1)
   const trained = rows.reduce((sum, row) => sum + (row.epoch_duration_seconds ?? 0), 0)
@@ -37,6 +39,7 @@ export function RunPanel({ run, baselines, isCompared }: RunPanelProps) {
             'Coverage',
             `${formatNumber(last.val_coverage_68 * 100, 3)} % (68 % is honest)`,
           ],
+          limit && ['Physical limit', <Limit key="limit" limit={limit} error_m={last?.val_error_median_m ?? null} />],
           ...baselines.map(
             (one) =>
               [
@@ -55,6 +58,18 @@ export function RunPanel({ run, baselines, isCompared }: RunPanelProps) {
       />
       <PanelButtons jobId={job.id} />
     </Card>
+  )
+}
+
+/** The best that any estimator could do, and how far the run is from it; what was assumed is in the tooltip. */
+function Limit({ limit, error_m }: { limit: PhysicalLimit; error_m: number | null }) {
+  const times = error_m === null ? null : formatNumber(error_m / limit.error_median_m, 3)
+  return (
+    <Tooltip text={limit.assumptions}>
+      <button type="button" className="text-left underline decoration-dotted underline-offset-4">
+        {formatMetres(limit.error_median_m)} median{times && `; now ${times} × the limit`}
+      </button>
+    </Tooltip>
   )
 }
 

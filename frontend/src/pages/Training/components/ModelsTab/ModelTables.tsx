@@ -13,6 +13,12 @@ export function BaselineTable({ model }: { model: TrainedModelDetail }) {
     error_p95_m: final.val_error_p95_m,
     reason: null,
   }
+  const limit = model.physical_limit
+  const rows = [
+    own,
+    ...model.baselines,
+    ...(limit ? [{ ...limit, id: 'limit', name: 'physical limit', reason: null }] : []),
+  ]
   return (
     <table className="mt-3 w-full text-right text-sm">
       <thead>
@@ -32,10 +38,11 @@ export function BaselineTable({ model }: { model: TrainedModelDetail }) {
         </tr>
       </thead>
       <tbody>
-        {[own, ...model.baselines].map((row) => (
+        {rows.map((row) => (
           <tr key={row.id} className={row.id === 'own' ? 'border-b font-semibold' : 'border-b'}>
             <th scope="row" className="py-1 text-left font-[inherit]">
               {row.name}
+              {row.id === 'limit' && limit && <p className="text-xs font-normal text-muted">{limit.assumptions}</p>}
             </th>
             {row.reason ? (
               <td colSpan={3} className="py-1 text-muted">
