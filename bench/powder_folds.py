@@ -1,6 +1,6 @@
-"""POWDER July through the product's own job: five folds over 200 m cells, three seeds, errors pooled.
+"""POWDER July through the product's own job: five folds over 200 m cells (or a later day held out), three seeds, errors pooled.
 
-Run: ``.venv/bin/python -m bench.powder_folds --data ../shared/data/powder [--seeds 0 1 2] [--json out.json]``
+Run: ``.venv/bin/python -m bench.powder_folds --data ../shared/data/powder [--seeds 0 1 2] [--split day] [--json out.json]``
 Starts `heimdall up` in a scratch folder, imports the set over REST, trains seeds x folds jobs, reads every
 model's held-out predictions and pools them. Prints the table of docs/results.md.
 """
@@ -18,19 +18,23 @@ import numpy as np
 
 from tests.instance import Heimdall
 
-FOLDS = 5
+SPLITS = {"cell": (0.2, (0, 1, 2, 3, 4)), "day": (0.33, (0,))}
+"""Share held out and folds by split; of the three days, fold 0 holds out the last, 07-11."""
+
+LIMITS = {"coverage_50": 1.386, "coverage_68": 2.279, "coverage_95": 5.991}
+"""Squared sizes of the ellipses: chi-square with two degrees of freedom."""
 
 
 def pool(instance: Heimdall, job_ids: list[str]) -> dict[str, float]:
-    """Return pooled median, p68, p95 (m) and coverage of the 68 % ellipse over the folds' validation examples."""
-    errors, inside, seconds = [], [], []
+    """Return pooled median, p68, p95 (m) and coverage of the ellipses over the folds' validation examples."""
+    errors, distances, seconds = [], [], []
     for job_id in job_ids:
         model_id = instance.get(f"/training/jobs/{job_id}")["model_id"]
         evaluation = instance.get(f"/training/models/{model_id}/evaluation")
         errors.append(np.asarray(evaluation["error_m"]))
         gap = np.asarray(evaluation["truth_enu_m"]) - np.asarray(evaluation["prediction_enu_m"])
         covariance = np.asarray(evaluation["covariance_m2"])
-        inside.append(np.einsum("ni,nij,nj->n", gap, np.linalg.inv(covariance), gap) <= 2.279)
+        distances.append(np.einsum("ni,nij,nj->n", gap, np.linalg.inv(covariance), gap))
         seconds.append(sum(row["epoch_duration_seconds"] for row in instance.metrics(job_id)))
     error = np.concatenate(errors)
     return {
@@ -38,7 +42,7 @@ def pool(instance: Heimdall, job_ids: list[str]) -> dict[str, float]:
         "median_m": float(np.median(error)),
         "p68_m": float(np.quantile(error, 0.68)),
         "p95_m": float(np.quantile(error, 0.95)),
-        "coverage_68": float(np.concatenate(inside).mean()),
+        **{name: float((np.concatenate(distances) <= limit).mean()) for name, limit in LIMITS.items()},
         "seconds_per_fold": statistics.median(seconds),
     }
 
@@ -59,6 +63,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--data", type=Path, default=Path("../shared/data/powder"))
     parser.add_argument("--architecture", default="deepsets-s")
+    parser.add_argument("--split", choices=list(SPLITS), default="cell")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--epochs", type=int, default=None)
     parser.add_argument("--json", type=Path)
@@ -67,16 +72,22 @@ def main() -> None:
         instance = Heimdall(Path(folder) / "data", {"HEIMDALL_WORKER_SLOTS": "2", "HEIMDALL_LEASE_S": "30"})
         instance.start()
         try:
-            dataset = instance.import_powder(options.data.parent.resolve())
+            share, folds = SPLITS[options.split]
+            dataset = instance.import_powder(options.data.parent.resolve(), split_column=options.split)
             changes: dict[str, Any] = {"model_architecture": options.architecture}
             if options.epochs:
                 changes["epochs"] = options.epochs
             jobs = {
                 seed: [
                     instance.create_job(
-                        dataset["id"], job_name=f"seed {seed} fold {fold}", seed=seed, validation_fold=fold, **{"epochs": 50, **changes}
+                        dataset["id"],
+                        job_name=f"seed {seed} fold {fold}",
+                        seed=seed,
+                        validation_split=share,
+                        validation_fold=fold,
+                        **{"epochs": 50, **changes},
                     )
-                    for fold in range(FOLDS)
+                    for fold in folds
                 ]
                 for seed in options.seeds
             }

@@ -533,6 +533,8 @@ export interface components {
             name: string;
             /** @description at the reference input: 7 receivers, 8 features a token */
             parameters_count: number;
+            /** @description physical estimate that the network begins at, inside its graph */
+            physics: "radio-map" | null;
         };
         /**
          * ArchitecturePage

@@ -6,7 +6,7 @@ built network at the reference input (7 receivers, the synthetic features).
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from pydantic import Field
 
@@ -27,6 +27,7 @@ class Architecture(Entity):
     inputs: tuple[str, ...]
     parameters_count: int = Field(description="at the reference input: 7 receivers, 8 features a token")
     hyperparameters: dict[str, Any] = Field(default_factory=dict)
+    physics: Literal["radio-map"] | None = Field(default=None, description="physical estimate that the network begins at, inside its graph")
 
 
 _TOKENS: Final = ("receiver tokens: the data set's features, any number of receivers", "mask of the receivers present")
@@ -48,6 +49,25 @@ ARCHITECTURES: Final[tuple[Architecture, ...]] = (
             "dropout": 0.1,
             "receiver_dropout": 0.1,
         },
+    ),
+    Architecture(
+        id="radio-map-residual-s",
+        name="Radio map and DeepSets, small",
+        description="A radio map (noise floor, Gaussian-process shadowing, grid posterior) inside the graph; a DeepSets network moves and "
+        "stretches its Gaussian; ellipses calibrated on groups held out of the training rows.",
+        good_for="Strengths without times of arrival, a network that stays where it is, and days or places not seen in training.",
+        inputs=_TOKENS,
+        parameters_count=11909,
+        hyperparameters={
+            "width": 32,
+            "embedding": 4,
+            "depth": 2,
+            "heads": 4,
+            "head_width": 64,
+            "dropout": 0.3,
+            "receiver_dropout": 0.2,
+        },
+        physics="radio-map",
     ),
     Architecture(
         id="set-transformer-m",

@@ -30,6 +30,14 @@ class Batch(NamedTuple):
     """int64."""
     target_B2: Tensor
     """Scaled position."""
+    estimate_BP: Tensor | None = None
+    """What physics says, for networks that begin there."""
+
+    @property
+    def inputs(self) -> tuple[Tensor, ...]:
+        """What the network is called with."""
+        known = () if self.estimate_BP is None else (self.estimate_BP,)
+        return (self.features_BRF, self.mask_BR, self.receiver_BR, *known)
 
 
 class Examples:
@@ -43,9 +51,11 @@ class Examples:
         Turns target metres into scaled units.
     device
         Where batches are wanted.
+    estimate_NP
+        The physical estimate of every row, for networks that begin there.
     """
 
-    def __init__(self, arrays: DatasetArrays, scaling: Scaling, device: torch.device) -> None:
+    def __init__(self, arrays: DatasetArrays, scaling: Scaling, device: torch.device, estimate_NP: Tensor | None = None) -> None:
         self._device = device
         scaled_N2 = (np.asarray(arrays.target) - np.asarray(scaling.target_mean_m)) / scaling.target_scale_m
         tensors = (
@@ -53,9 +63,12 @@ class Examples:
             _wrap(arrays.mask),
             _wrap(arrays.receiver_index),
             torch.from_numpy(scaled_N2.astype(np.float32)),
+            *(() if estimate_NP is None else (estimate_NP,)),
         )
         self._is_streamed = device.type != "cpu" and not _fits(tensors, device)
-        self._tensors = tensors if self._is_streamed or device.type == "cpu" else tuple(tensor.to(device) for tensor in tensors)
+        self._tensors: tuple[Tensor, ...] = (
+            tensors if self._is_streamed or device.type == "cpu" else tuple(tensor.to(device) for tensor in tensors)
+        )
 
     @property
     def rows_device(self) -> torch.device:
@@ -64,12 +77,11 @@ class Examples:
 
     def take(self, rows_B: Tensor) -> Batch:
         """Gather rows (int64, on ``rows_device``)."""
-        features, mask, receiver, target = (tensor.index_select(0, rows_B) for tensor in self._tensors)
+        taken = [tensor.index_select(0, rows_B) for tensor in self._tensors]
         if self._is_streamed:
-            features, mask, receiver, target = (
-                tensor.pin_memory().to(self._device, non_blocking=True) for tensor in (features, mask, receiver, target)
-            )
-        return Batch(features, mask, receiver.long(), target)
+            taken = [tensor.pin_memory().to(self._device, non_blocking=True) for tensor in taken]
+        features, mask, receiver, target, *estimate = taken
+        return Batch(features, mask, receiver.long(), target, *estimate)
 
 
 def shuffle_rows(rows: npt.NDArray[np.int64], *, seed: int, epoch: int) -> Tensor:

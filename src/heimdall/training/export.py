@@ -30,8 +30,10 @@ from heimdall.domain.models import FinalMetrics, Normalization, Performance, Ten
 from heimdall.domain.training import ModelDraft
 from heimdall.training.architectures.build import count_parameters
 from heimdall.training.architectures.localizer import Localizer
+from heimdall.training.architectures.residual import ResidualLocalizer
 from heimdall.training.baselines import measure_baselines
-from heimdall.training.metrics import Evaluation, evaluate
+from heimdall.training.calibration import find_stretch
+from heimdall.training.metrics import Evaluation, evaluate, summarize
 from heimdall.training.preparation import Run
 from heimdall.training.state import hash_weights
 
@@ -86,6 +88,7 @@ def draft_model(run: Run, *, check_in: Callable[[], None]) -> ModelDraft:
     folder = run.request.work_dir
     best = copy.deepcopy(run.state.model)
     best.load_state_dict(run.state.best_weights)
+    is_calibrated = calibrate(best, run, check_in=check_in)
     evaluation = evaluate(best, run.examples, run.val_rows, before_batch=check_in)
     graph = ExportGraph(best.cpu().eval()).eval()
     onnx_path = folder / "model.onnx"
@@ -109,7 +112,7 @@ def draft_model(run: Run, *, check_in: Callable[[], None]) -> ModelDraft:
         parameters_count=count_parameters(best),
         inputs=_describe_inputs(run),
         outputs=_describe_outputs(),
-        final_metrics=run.state.best.metrics or FinalMetrics(),
+        final_metrics=_state_metrics(run, evaluation) if is_calibrated else run.state.best.metrics or FinalMetrics(),
         normalization=Normalization(
             feature_names=run.arrays.feature_names,
             feature_means=run.scaling.feature_means,
@@ -128,6 +131,21 @@ def draft_model(run: Run, *, check_in: Callable[[], None]) -> ModelDraft:
         best_epoch=run.state.best.epoch or run.state.epoch,
         weights_sha256=hash_weights(run.state.model),
     )
+
+
+def calibrate(model: Localizer, run: Run, *, check_in: Callable[[], None]) -> bool:
+    """Stretch the model's ellipses to what calibration rows ask for; return False where there are none."""
+    if not isinstance(model, ResidualLocalizer) or len(run.calibration_rows) == 0:
+        return False
+    held_out = evaluate(model, run.examples, run.calibration_rows, before_batch=check_in)
+    model.calibration.fill_(find_stretch(held_out.mahalanobis_V))
+    return True
+
+
+def _state_metrics(run: Run, evaluation: Evaluation) -> FinalMetrics:
+    """Restate what calibration changed; the losses stay those of the best epoch's row, which chose the weights."""
+    summary = summarize(evaluation, run.radius_m)
+    return (run.state.best.metrics or FinalMetrics()).evolve(val_nll=summary.nll, val_coverage_68=summary.coverage_68)
 
 
 def export_onnx(graph: ExportGraph, example: Arrays, path: Path) -> None:

@@ -156,7 +156,7 @@ class _Attempt:
 
     def _train_batches(self) -> None:
         state, run = self._state, self._run
-        order = shuffle_rows(run.train_rows, seed=self._config.seed, epoch=state.epoch + 1).to(run.examples.rows_device)
+        order = shuffle_rows(run.fit_rows, seed=self._config.seed, epoch=state.epoch + 1).to(run.examples.rows_device)
         state.model.train()
         started_s = self._monotonic()
         try:

@@ -116,7 +116,7 @@ def _iterate(examples: Examples, rows_V: npt.NDArray[np.int64]) -> Iterator[Batc
 
 
 def _predict(model: Localizer, batch: Batch) -> tuple[Tensor, ...]:
-    scaled = model(batch.features_BRF, batch.mask_BR, batch.receiver_BR)
+    scaled = model(*batch.inputs)
     position_B2, covariance_B22 = model.to_metres(scaled)
     error_B = torch.linalg.vector_norm(scaled.position_B2 - batch.target_B2, dim=1) * model.target_scale
     nll_B = gaussian_nll(scaled, batch.target_B2, scale_km=model.scale_km)

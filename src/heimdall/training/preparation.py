@@ -15,9 +15,11 @@ from heimdall.domain.errors import CheckpointError, TrainingError
 from heimdall.domain.training import TrainingRequest
 from heimdall.training.architectures.build import build_network
 from heimdall.training.architectures.localizer import Localizer, Scaling
+from heimdall.training.architectures.residual import ResidualLocalizer
 from heimdall.training.checkpoints import Identity, identify, restore_checkpoint
 from heimdall.training.data import Examples, cut_batches
 from heimdall.training.devices import DeviceMonitor, choose_device
+from heimdall.training.physics import Physics, prepare_physics
 from heimdall.training.scaling import fit_scaling
 from heimdall.training.schedules import LearningRate
 from heimdall.training.state import RunState, make_optimizer
@@ -32,6 +34,10 @@ class Run:
     scaling: Scaling
     examples: Examples
     train_rows: npt.NDArray[np.int64]
+    """Everything that is not held out."""
+    fit_rows: npt.NDArray[np.int64]
+    """Of these, what the network trains on; all but the calibration rows."""
+    calibration_rows: npt.NDArray[np.int64]
     val_rows: npt.NDArray[np.int64]
     batch_borders: list[int]
     radius_m: float
@@ -68,17 +74,22 @@ def prepare_run(request: TrainingRequest) -> Run:
         raise TrainingError("The stored data are not those of the data set that this job names. Import the data set again.")
     train_rows, val_rows = make_split(arrays, config.validation_split, config.validation_fold)
     scaling = fit_scaling(arrays, train_rows)
-    borders = cut_batches(len(train_rows), config.batch_size)
+    architecture = get_architecture(config.model_architecture)
+    physics = prepare_physics(arrays, train_rows, val_rows) if architecture.physics else None
+    fit_rows = physics.fit_rows if physics else train_rows
+    borders = cut_batches(len(fit_rows), config.batch_size)
     monitor = DeviceMonitor(device)
     identity = identify(request.job_id, config, dataset_hash=arrays.content_hash, device=device, processor=monitor.name)
-    state = _make_state(request, arrays, scaling, device, steps_per_epoch=len(borders) - 1)
+    state = _make_state(request, arrays, scaling, physics, device, steps_per_epoch=len(borders) - 1)
     resume_is_exact = _restore(request, state, identity)
     return Run(
         request=request,
         arrays=arrays,
         scaling=scaling,
-        examples=Examples(arrays, scaling, device),
+        examples=Examples(arrays, scaling, device, physics.estimate_NP if physics else None),
         train_rows=train_rows,
+        fit_rows=fit_rows,
+        calibration_rows=physics.calibration_rows if physics else train_rows[:0],
         val_rows=val_rows,
         batch_borders=borders,
         radius_m=config.accuracy_radius_m or request.dataset.accuracy_radius_m or arrays.manifest.accuracy_radius_m,
@@ -99,14 +110,24 @@ def _restore(request: TrainingRequest, state: RunState, identity: Identity) -> b
 
 
 def _make_state(
-    request: TrainingRequest, arrays: DatasetArrays, scaling: Scaling, device: torch.device, *, steps_per_epoch: int
+    request: TrainingRequest,
+    arrays: DatasetArrays,
+    scaling: Scaling,
+    physics: Physics | None,
+    device: torch.device,
+    *,
+    steps_per_epoch: int,
 ) -> RunState:
     config = request.config
     torch.manual_seed(config.seed)
     network = build_network(
         get_architecture(config.model_architecture), num_features=len(arrays.feature_names), num_receivers=len(arrays.receivers)
     )
-    model = Localizer(network, scaling).to(device)
+    if physics:
+        column = arrays.feature_index("rssi_dbm")
+        model: Localizer = ResidualLocalizer(network, scaling, physics.layer, strength_column=column).to(device)
+    else:
+        model = Localizer(network, scaling).to(device)
     return RunState(
         model=model,
         optimizer=make_optimizer(model, config),

@@ -39,7 +39,7 @@ class Stepper:
         self._set_learning_rate(state.learning_rate.at(state.step))
         batch = self._examples.take(rows_B)
         with self._autocast():
-            predicted: Gaussian = state.model(batch.features_BRF, batch.mask_BR, batch.receiver_BR)
+            predicted: Gaussian = state.model(*batch.inputs)
         loss = gaussian_nll(predicted, batch.target_B2, scale_km=self._scale_km).mean()
         state.optimizer.zero_grad(set_to_none=True)
         grad_norm = self._descend(loss)

@@ -27,6 +27,8 @@ class DeepSets(nn.Module):
         Of columns in every layer; mean share of receivers hidden while training.
     num_outputs
         Numbers that describe the Gaussian.
+    num_context
+        Numbers known of the example as a whole, such as a physical estimate; 0 for none.
     """
 
     def __init__(
@@ -42,6 +44,7 @@ class DeepSets(nn.Module):
         dropout: float,
         receiver_dropout: float,
         num_outputs: int,
+        num_context: int = 0,
     ) -> None:
         super().__init__()
         self.receiver_dropout = receiver_dropout
@@ -54,14 +57,20 @@ class DeepSets(nn.Module):
         self.shared = nn.Linear(2 * width, width, bias=False)
         self.dropout = SharedDropout(dropout)
         self.pool = AttentionPool(width, heads)
-        self.head = nn.Sequential(nn.Linear(3 * width, head_width), nn.SiLU(), SharedDropout(dropout), nn.Linear(head_width, num_outputs))
+        self.num_context = num_context
+        self.head = nn.Sequential(
+            nn.Linear(3 * width + num_context, head_width), nn.SiLU(), SharedDropout(dropout), nn.Linear(head_width, num_outputs)
+        )
 
-    def forward(self, tokens_BRF: Tensor, mask_BR: Tensor, receiver_BR: Tensor) -> Tensor:
-        """Return [B, O] from normalized tokens."""
+    def forward(self, tokens_BRF: Tensor, mask_BR: Tensor, receiver_BR: Tensor, context_BC: Tensor | None = None) -> Tensor:
+        """Return [B, O] from normalized tokens; a context that is not given counts as zeros."""
         if self.training and self.receiver_dropout > 0:
             mask_BR = drop_receivers(mask_BR, self.receiver_dropout)
         tokens_BRW = self.encoder(self.lift(tokens_BRF, receiver_BR))
         summary_B2W = torch.cat([pool_mean(tokens_BRW, mask_BR), pool_max(tokens_BRW, mask_BR)], dim=-1)
         tokens_BRW = tokens_BRW + self.dropout(silu(self.own(tokens_BRW) + self.shared(summary_B2W).unsqueeze(1)))
-        output: Tensor = self.head(torch.cat([self.pool(tokens_BRW, mask_BR), summary_B2W], dim=-1))
+        parts = [self.pool(tokens_BRW, mask_BR), summary_B2W]
+        if self.num_context:
+            parts.append(tokens_BRW.new_zeros(tokens_BRW.shape[0], self.num_context) if context_BC is None else context_BC)
+        output: Tensor = self.head(torch.cat(parts, dim=-1))
         return output

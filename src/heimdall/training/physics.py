@@ -1,0 +1,105 @@
+"""The physical estimate of every row before training begins, none of them from a map that has seen the row.
+
+A row's own readings in the map would make the estimate look better in training than it is elsewhere, and the network would learn to trust
+it too much. So training rows get theirs from maps of the other blocks of places, calibration rows from a map without their groups, and
+validation rows from the final map, which is the one that is exported.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from heimdall.datasets.grouping import group_by_cell
+from heimdall.datasets.observations import observe, targets
+from heimdall.datasets.storage import DatasetArrays
+from heimdall.rf.radio_map import RadioMap
+from heimdall.training.architectures.radio_map_layer import NUM_ESTIMATE, RadioMapLayer
+
+Rows = npt.NDArray[np.int64]
+
+_NUM_BLOCK_FOLDS: Final = 4
+_BLOCKS_A_SIDE: Final = 12
+_CALIBRATION_SHARE: Final = 0.15
+_MIN_GROUPS: Final = 5
+_MAX_MAP_ROWS: Final = 20_000
+_BATCH_ROWS: Final = 256
+
+
+@dataclass(frozen=True)
+class Physics:
+    """Estimates [N, P] of all rows that are trained on, calibrated on or validated (zeros elsewhere), and the layer that leaves."""
+
+    layer: RadioMapLayer
+    estimate_NP: Tensor
+    fit_rows: Rows
+    """Training rows of the network."""
+    calibration_rows: Rows
+    """Training rows kept out of it, by group; empty where the groups are too few."""
+
+
+def prepare_physics(arrays: DatasetArrays, train_rows: Rows, val_rows: Rows) -> Physics:
+    """Fit the maps and estimate every row; a pure function of its arguments.
+
+    Raises
+    ------
+    InvalidInputError
+        Where the data set has no strengths.
+    """
+    fit_rows, calibration_rows = _set_aside(np.asarray(arrays.group), train_rows)
+    final = _fit(arrays, train_rows)
+    layer = RadioMapLayer(final, arrays)
+    estimate_NP = torch.zeros(len(arrays), NUM_ESTIMATE)
+    _estimate(layer, arrays, val_rows, estimate_NP)
+    if len(calibration_rows):
+        _estimate(RadioMapLayer(_fit(arrays, fit_rows, like=final), arrays), arrays, calibration_rows, estimate_NP)
+    for seen, unseen in _cut_blocks(arrays, fit_rows):
+        _estimate(RadioMapLayer(_fit(arrays, seen, like=final), arrays), arrays, unseen, estimate_NP)
+    return Physics(layer, estimate_NP, fit_rows, calibration_rows)
+
+
+def _set_aside(group: npt.NDArray[np.int32], train_rows: Rows) -> tuple[Rows, Rows]:
+    """Keep whole groups for calibration: the split of the data set is imitated, be it places, days or sessions.
+
+    Of few groups the largest is kept that leaves more than half of the rows.
+    """
+    groups, count = np.unique(group[train_rows], return_counts=True)
+    if len(groups) >= _MIN_GROUPS:
+        order = np.random.default_rng(0).permutation(len(groups))
+        kept = groups[order[: max(1, round(_CALIBRATION_SHARE * len(groups)))]]
+    else:
+        small = groups[count <= 0.5 * len(train_rows)]
+        kept = small[np.argsort(count[count <= 0.5 * len(train_rows)])[-1:]] if len(groups) > 1 else groups[:0]
+    is_kept = np.isin(group[train_rows], kept)
+    return train_rows[~is_kept], train_rows[is_kept]
+
+
+def _cut_blocks(arrays: DatasetArrays, rows: Rows) -> list[tuple[Rows, Rows]]:
+    """Return folds of square blocks of places, a twelfth of the extent a side."""
+    position = np.asarray(arrays.target[rows], np.float64)
+    edge_m = max(float(np.ptp(position, axis=0).max()) / _BLOCKS_A_SIDE, 1.0)
+    block = group_by_cell(position, edge_m)
+    fold = np.random.default_rng(0).permutation(int(block.max()) + 1)[block] % _NUM_BLOCK_FOLDS
+    cuts = [(rows[fold != number], rows[fold == number]) for number in range(_NUM_BLOCK_FOLDS)]
+    return [(seen, unseen) for seen, unseen in cuts if len(unseen) and len(seen)]
+
+
+def _fit(arrays: DatasetArrays, rows: Rows, *, like: RadioMap | None = None) -> RadioMap:
+    if len(rows) > _MAX_MAP_ROWS:
+        rows = rows[np.linspace(0, len(rows) - 1, _MAX_MAP_ROWS).astype(np.int64)]
+    return RadioMap.fit(observe(arrays, rows), targets(arrays, rows), like=like)
+
+
+@torch.no_grad()
+def _estimate(layer: RadioMapLayer, arrays: DatasetArrays, rows: Rows, estimate_NP: Tensor) -> None:
+    for start in range(0, len(rows), _BATCH_ROWS):
+        part = rows[start : start + _BATCH_ROWS]
+        features, mask, receiver = (
+            torch.from_numpy(np.asarray(table[part])) for table in (arrays.features, arrays.mask, arrays.receiver_index)
+        )
+        estimate_NP[torch.from_numpy(part)] = layer(features, mask, receiver.long())

@@ -1,0 +1,101 @@
+"""The physical estimate: the same numbers as the classical solver, and never from a map that has seen the row."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+from heimdall.datasets.observations import observe, targets
+from heimdall.domain.errors import InvalidInputError
+from heimdall.rf.radio_map import RadioMap
+from heimdall.training import physics
+from heimdall.training.architectures.radio_map_layer import RadioMapLayer
+from heimdall.training.loop import train
+from tests.unit.training.lab import MemorySink
+
+ARCHITECTURE = "radio-map-residual-s"
+
+
+def run_layer(layer, arrays, rows):
+    features, mask, receiver = (torch.from_numpy(np.array(table[rows])) for table in (arrays.features, arrays.mask, arrays.receiver_index))
+    return layer(features, mask, receiver.long()).double().numpy()
+
+
+@pytest.mark.parametrize("moving", [(), (1, 4)])
+def test_the_layer_agrees_with_the_classical_solver(small_arrays, moving):
+    receivers = tuple(receiver.evolve(is_moving=index in moving) for index, receiver in enumerate(small_arrays.manifest.receivers))
+    arrays = dataclasses.replace(small_arrays, manifest=small_arrays.manifest.evolve(receivers=receivers))
+    train_rows, rows = np.arange(100), np.arange(100, 140)
+    radio_map = RadioMap.fit(observe(arrays, train_rows), targets(arrays, train_rows))
+    assert len(radio_map.moving) == len(moving)
+    expected = radio_map.posterior(observe(arrays, rows))
+    given = run_layer(RadioMapLayer(radio_map, arrays), arrays, rows)
+    np.testing.assert_allclose(given[:, :2], expected.position_m, atol=0.5)
+    factor = np.zeros((len(rows), 2, 2))
+    factor[:, 0, 0], factor[:, 1, 0], factor[:, 1, 1] = given[:, 2:5].T
+    np.testing.assert_allclose(factor @ factor.transpose(0, 2, 1), expected.covariance_m2, rtol=2e-2, atol=50.0)
+
+
+def test_no_row_is_estimated_by_a_map_that_has_seen_it(small_arrays, monkeypatch):
+    seen_by_layer = {}
+    fit, estimate = physics._fit, physics._estimate
+
+    def remember_fit(arrays, rows, *, like=None):
+        radio_map = fit(arrays, rows, like=like)
+        seen_by_layer[id(radio_map)] = (radio_map, set(rows.tolist()))
+        return radio_map
+
+    layers = {}
+    make = physics.RadioMapLayer
+
+    def remember_layer(radio_map, arrays):
+        layer = make(radio_map, arrays)
+        layers[id(layer)] = (layer, seen_by_layer[id(radio_map)][1])
+        return layer
+
+    estimated = []
+
+    def check(layer, arrays, rows, table):
+        assert not layers[id(layer)][1] & set(rows.tolist())
+        estimated.extend(rows.tolist())
+        estimate(layer, arrays, rows, table)
+
+    monkeypatch.setattr(physics, "_fit", remember_fit)
+    monkeypatch.setattr(physics, "RadioMapLayer", remember_layer)
+    monkeypatch.setattr(physics, "_estimate", check)
+    train_rows, val_rows = np.arange(0, 120), np.arange(120, 160)
+    prepared = physics.prepare_physics(small_arrays, train_rows, val_rows)
+    assert sorted(estimated) == list(range(160))
+    assert not set(small_arrays.group[prepared.fit_rows].tolist()) & set(small_arrays.group[prepared.calibration_rows].tolist())
+    assert sorted([*prepared.fit_rows, *prepared.calibration_rows]) == train_rows.tolist()
+
+
+def test_of_few_groups_a_smaller_one_is_kept_for_calibration():
+    group = np.repeat([0, 1], [30, 70]).astype(np.int32)
+    fit_rows, calibration_rows = physics._set_aside(group, np.arange(100))
+    assert set(group[calibration_rows]) == {0}
+    assert set(group[fit_rows]) == {1}
+
+
+def test_one_group_alone_leaves_nothing_for_calibration():
+    fit_rows, calibration_rows = physics._set_aside(np.zeros(50, np.int32), np.arange(50))
+    assert len(calibration_rows) == 0
+    assert len(fit_rows) == 50
+
+
+def test_the_exported_graph_carries_map_and_calibration(lab):
+    outcome = train(lab.request(model_architecture=ARCHITECTURE, epochs=2), MemorySink())
+    assert outcome.model.performance.parity_max_abs_diff < 1e-4
+    assert outcome.model.onnx_path.stat().st_size > 1_000_000
+
+
+def test_a_data_set_without_strengths_is_refused_in_one_sentence(small_arrays):
+    features = tuple(
+        feature.evolve(name="level_db") if feature.name == "rssi_dbm" else feature for feature in small_arrays.manifest.features
+    )
+    arrays = dataclasses.replace(small_arrays, manifest=small_arrays.manifest.evolve(features=features))
+    with pytest.raises(InvalidInputError, match="no rssi_dbm"):
+        physics.prepare_physics(arrays, np.arange(100), np.arange(100, 150))
