@@ -14,7 +14,15 @@ import psycopg
 import pytest
 from psycopg import errors as postgres
 
-from heimdall.domain.errors import ConflictError, HeimdallError, InvalidInputError, NotFoundError, StorageFullError, UnavailableError
+from heimdall.domain.errors import (
+    ConflictError,
+    HeimdallError,
+    InvalidInputError,
+    LockedError,
+    NotFoundError,
+    StorageFullError,
+    UnavailableError,
+)
 from heimdall.domain.jobs import Job, TrainingJobConfig
 from heimdall.domain.ports import JobQuery
 from heimdall.storage.database import SqlStore
@@ -113,9 +121,9 @@ def test_a_url_that_fits_neither_database_is_refused(url: str) -> None:
         (postgres.DiskFull(), StorageFullError),
         (postgres.UniqueViolation(), ConflictError),
         (postgres.ForeignKeyViolation(), NotFoundError),
-        (postgres.SerializationFailure(), UnavailableError),
-        (postgres.DeadlockDetected(), UnavailableError),
-        (postgres.LockNotAvailable(), UnavailableError),
+        (postgres.SerializationFailure(), LockedError),
+        (postgres.DeadlockDetected(), LockedError),
+        (postgres.LockNotAvailable(), LockedError),
         (postgres.AdminShutdown(), UnavailableError),
         (postgres.CannotConnectNow(), UnavailableError),
         (postgres.TooManyConnections(), UnavailableError),
