@@ -23,7 +23,7 @@ from pathlib import Path
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from bench.reporting import print_table, summarize
-from bench.socket_latency import is_ready, make_job
+from bench.serving import is_ready, make_job
 from heimdall.bootstrap import Container
 from heimdall.domain.jobs import Claim, TrainingJobConfig
 from tests.e2e.conftest import CHROMIUM_FLAGS

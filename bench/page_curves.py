@@ -26,7 +26,7 @@ from playwright.sync_api import Browser, CDPSession, Page, expect
 
 from bench.page import COUNT_FRAMES, load_before, served_browser
 from bench.reporting import print_table, summarize
-from bench.socket_latency import make_job
+from bench.serving import make_job
 from heimdall.bootstrap import Container
 from heimdall.domain.jobs import Claim
 from heimdall.domain.metrics import TrainingMetric
