@@ -14,9 +14,11 @@ import json
 import statistics
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -51,8 +53,9 @@ class KeepLast:
         """Keep it."""
         self.reports.append(report)
 
-    def save_checkpoint(self, checkpoint: CheckpointFile) -> None:
+    def save_checkpoint(self, write: Callable[[], CheckpointFile]) -> None:
         """Keep the newest only."""
+        checkpoint = write()
         if self.checkpoint:
             self.checkpoint.path.unlink()
         self.checkpoint = checkpoint
@@ -83,7 +86,9 @@ def import_powder(source: Path, folder: Path) -> Dataset:
     )
 
 
-def train_fold(dataset: Dataset, dataset_dir: Path, work_dir: Path, config: TrainingJobConfig) -> tuple[dict[str, Evaluation], dict]:
+def train_fold(
+    dataset: Dataset, dataset_dir: Path, work_dir: Path, config: TrainingJobConfig
+) -> tuple[dict[str, Evaluation], dict[str, Any]]:
     """Train one fold and evaluate the best and the last epoch's weights on the held-out cells."""
     sink = KeepLast()
     outcome = train(

@@ -12,6 +12,7 @@ import json
 import statistics
 import tempfile
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -20,7 +21,7 @@ import torch
 from heimdall.datasets.build import build_synthetic
 from heimdall.domain.datasets import Dataset, DatasetKind, DatasetStatus, SyntheticDatasetConfig
 from heimdall.domain.jobs import PendingAction, TrainingJobConfig
-from heimdall.domain.training import TrainingRequest
+from heimdall.domain.training import CheckpointFile, TrainingRequest
 from heimdall.training.data import shuffle_rows
 from heimdall.training.devices import deterministic
 from heimdall.training.loop import train
@@ -82,8 +83,9 @@ class Stopwatch:
         """Pair the epoch with one of the hand-written loop."""
         self.pairs.append((self._last_s - self._first_s, self._other.train_epoch()))
 
-    def save_checkpoint(self, checkpoint: object) -> None:
-        """Nothing to keep."""
+    def save_checkpoint(self, write: Callable[[], CheckpointFile]) -> None:
+        """Written as in a job, and not kept."""
+        write().path.unlink()
 
     def requested_action(self) -> PendingAction | None:
         """Nothing is asked for."""
