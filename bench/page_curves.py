@@ -103,6 +103,8 @@ def appending(container: Container, claim: Claim, first: int) -> Iterator[None]:
         while not is_done.wait(max(0, begun + (epoch - first) / EPOCHS_PER_S - time.monotonic())):
             append(container, claim, random_, epoch)
             epoch += 1
+            if epoch % EPOCHS_PER_S == 0:
+                container.attempts.heartbeat(claim)
 
     worker = threading.Thread(target=work)
     worker.start()
@@ -125,12 +127,16 @@ def open_run(browser: Browser, url: str, job_id: str) -> tuple[Page, float]:
 
 
 def count_drawn(page: Page, spikes: list[int], num_epochs: int) -> tuple[int, int]:
-    """Return how many of the leaps stand in the validation line, and its number of points."""
+    """Return how many of the leaps stand in the validation line, and its number of points.
+
+    Two points of the line are one bucket, its lowest and its highest: of two leaps in one bucket the higher is drawn for both.
+    """
     line: list[list[float]] = page.evaluate(TURNS, LOSS_LINES)[1]
     (left, right), (top, bottom) = ((min(axis), max(axis)) for axis in zip(*line, strict=True))
     width = right - left
     high = [x for x, y in line if y < top + (bottom - top) * 0.3]
-    found = sum(any(abs(x - left - width * (epoch - 1) / (num_epochs - 1)) < 1.5 for x in high) for epoch in spikes)
+    bucket = width / (len(line) / 2) + 0.5
+    found = sum(any(abs(x - left - width * (epoch - 1) / (num_epochs - 1)) < bucket for x in high) for epoch in spikes)
     return found, len(line)
 
 
