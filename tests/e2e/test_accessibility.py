@@ -125,3 +125,21 @@ def test_reduced_motion_is_respected(open_page: Callable[..., Page], studio: Stu
     assert float(dialog.evaluate("(el) => getComputedStyle(el).animationDuration").removesuffix("s")) < 0.01
     moving = page.evaluate("() => document.getAnimations().filter(one => one.playState === 'running').length")
     assert moving == 0
+
+
+def test_a_closed_dialog_gives_the_focus_back(open_page: Callable[..., Page], studio: Studio) -> None:
+    job = studio.finished_job()
+    page = open_page()
+    for opener in (
+        page.get_by_role("button", name="New training job").first,
+        page.locator(f'[data-job-id="{job["id"]}"]').get_by_role("button", name="More"),
+    ):
+        opener.focus()
+        page.keyboard.press("Enter")
+        if page.get_by_role("menu").count():
+            page.get_by_role("menuitem", name="Delete").focus()
+            page.keyboard.press("Enter")
+        expect(page.get_by_role("dialog").or_(page.get_by_role("alertdialog"))).to_be_visible()
+        page.keyboard.press("Escape")
+        expect(page.get_by_role("dialog").or_(page.get_by_role("alertdialog"))).to_have_count(0)
+        expect(opener).to_be_focused()

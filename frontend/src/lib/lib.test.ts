@@ -9,7 +9,7 @@ import { estimateRun, toCli, toCurl, toFormValues } from './job-form'
 import { searchJobs, sortJobs } from './job-query'
 import { JOB_LIMITS } from './limits'
 import { attemptStarts, mergeRows, thinRows } from './metric-rows'
-import { logTicks, nearestIndex, type Point, paddedDomain, roundTicks, smooth, thin } from './series'
+import { logTicks, nearestIndex, type Point, paddedDomain, roundTicks, smooth, spreadLabels, thin } from './series'
 import { settleEach } from './settle'
 
 describe('format', () => {
@@ -206,5 +206,16 @@ describe('axes of a live chart', () => {
     expect(keepDomain(known, [1, 11], false)[1]).toBeGreaterThan(11)
     expect(keepDomain(known, [1, 3], false)).toEqual([1, 3])
     expect(keepDomain([1, 10], [0.5, 10], true)[0]).toBeGreaterThan(0)
+  })
+})
+
+describe('labels of levels', () => {
+  it('are set apart, in order, and stay inside', () => {
+    const places = [100, 98, 40, 101]
+    const shown = spreadLabels(places, 14, 120).map((down, index) => (places[index] ?? 0) + down)
+    const sorted = [...shown].sort((a, b) => a - b)
+    expect(sorted.every((place, index) => index === 0 || place - (sorted[index - 1] ?? 0) >= 14)).toBe(true)
+    expect(Math.max(...shown)).toBe(120)
+    expect(shown[2]).toBe(40)
   })
 })

@@ -117,3 +117,21 @@ export function logTicks([low, high]: readonly [number, number]): number[] {
   }
   return ticks.length > 1 ? ticks : [low, high].map((edge) => Number(edge.toPrecision(3)))
 }
+
+/** How far down, in px, the label of each level goes, so that no two stand closer than `gap` and none beyond `bottom`. */
+export function spreadLabels(places: readonly number[], gap: number, bottom: number): number[] {
+  const order = places.map((_, index) => index).sort((a, b) => (places[a] ?? 0) - (places[b] ?? 0))
+  const at = [...places]
+  let above = Number.NEGATIVE_INFINITY
+  for (const index of order) {
+    above = Math.max(at[index] ?? 0, above + gap)
+    at[index] = above
+  }
+  let below = bottom
+  for (const index of order.reverse()) {
+    below = Math.min(at[index] ?? 0, below)
+    at[index] = below
+    below -= gap
+  }
+  return at.map((place, index) => place - (places[index] ?? 0))
+}

@@ -45,7 +45,7 @@ class ServerAnswerError(HeimdallError):
 
 def make_no_server_error(url: str) -> NoServerError:
     """Return the error with the sentence that says what to do."""
-    return NoServerError(f"No Heimdall answers at {url}. Start one with: heimdall up")
+    return NoServerError(f"No Heimdall answers at {url}. Start one with: heimdall up, or name the one that runs: --url, HEIMDALL_URL.")
 
 
 class ServerClient:

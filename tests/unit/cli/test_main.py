@@ -56,7 +56,7 @@ def test_no_server_is_exit_code_three(run_cli: Run) -> None:
     assert (code, out) == (3, "")
     assert json.loads(err) == {
         "code": "no_server",
-        "detail": "No Heimdall answers at http://127.0.0.1:1. Start one with: heimdall up",
+        "detail": "No Heimdall answers at http://127.0.0.1:1. Start one with: heimdall up, or name the one that runs: --url, HEIMDALL_URL.",
         "field": None,
     }
 

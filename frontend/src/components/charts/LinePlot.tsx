@@ -1,6 +1,6 @@
 import { createContext, memo, useContext, useId, useMemo } from 'react'
 import { CartesianGrid, Curve, LineChart, ReferenceDot, ReferenceLine, XAxis, YAxis } from 'recharts'
-import { logTicks, type Point, paddedDomain, roundTicks } from '@/lib/series'
+import { logTicks, type Point, paddedDomain, roundTicks, spreadLabels } from '@/lib/series'
 import { type ChartMark, type ChartModel, type ChartSeries, PLOT } from './chart-types'
 
 const TICK = { fontSize: 11, fill: 'var(--muted)' }
@@ -12,6 +12,10 @@ const MARK_COLOR: Record<ChartMark['kind'], string> = {
   broken: 'var(--failed-fill)',
 }
 const MARK_SIGN: Record<ChartMark['kind'], string> = { pause: '❚❚', resume: '▶', crash: '✕', best: '◆', broken: '✕' }
+
+const LABEL = { fontSize: 11, fill: 'var(--muted)' }
+/** px from one level's label to the next. */
+const LABEL_HEIGHT = 14
 
 /** A level is shown up to this multiple of the highest point. */
 const REFERENCE_REACH = 1.5
@@ -58,6 +62,9 @@ export function LinePlot({ frame, series }: LinePlotProps) {
 const Frame = memo(function Frame(frame: PlotFrame) {
   const { width, height, marks, references, xDomain, yDomain, isLogY, isWholeX, formatX, formatY } = frame
   const xTicks = roundTicks(xDomain, Math.max(3, Math.floor(width / 110)), isWholeX)
+  const levels = references.filter((level) => level.y >= yDomain[0] && level.y <= yDomain[1])
+  const places = placeIn(frame)(levels.map(({ y }) => ({ x: xDomain[1], y }))).map((place) => place.y)
+  const down = spreadLabels(places, LABEL_HEIGHT, height - PLOT.bottom - LABEL_HEIGHT)
   const yTicks = isLogY ? logTicks(yDomain) : roundTicks(yDomain, Math.max(2, Math.floor(height / 48)))
   return (
     <LineChart
@@ -93,13 +100,13 @@ const Frame = memo(function Frame(frame: PlotFrame) {
         width={PLOT.left}
         interval={0}
       />
-      {references.map((level) => (
+      {levels.map((level, index) => (
         <ReferenceLine
           key={level.label}
           y={level.y}
           stroke="var(--chart-gray)"
           strokeDasharray="2 3"
-          label={{ value: level.label, position: 'insideTopRight', fontSize: 11, fill: 'var(--muted)' }}
+          label={{ value: level.label, position: 'insideTopRight', offset: 2, dy: down[index] ?? 0, ...LABEL }}
         />
       ))}
       {marks.map((mark) => (

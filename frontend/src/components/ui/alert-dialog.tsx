@@ -1,6 +1,7 @@
 import { AlertDialog as AlertPrimitive } from 'radix-ui'
 import { type ReactNode, useState } from 'react'
 import { Button } from './button'
+import { useFocusReturn } from './focus-return'
 
 interface ConfirmDialogProps {
   open: boolean
@@ -19,6 +20,7 @@ interface ConfirmDialogProps {
 export function ConfirmDialog(props: ConfirmDialogProps) {
   const { open, onOpenChange, title, children, action, keep = 'Keep', isBlocked = false, onConfirm } = props
   const [isBusy, setBusy] = useState(false)
+  const focusReturn = useFocusReturn()
   const confirm = async () => {
     setBusy(true)
     try {
@@ -36,6 +38,7 @@ export function ConfirmDialog(props: ConfirmDialogProps) {
         />
         <div className="pointer-events-none fixed inset-0 z-[61] flex items-end justify-center p-4 sm:items-center">
           <AlertPrimitive.Content
+            {...focusReturn}
             data-slot="alert-dialog-content"
             className="pointer-events-auto flex w-full max-w-md animate-in flex-col gap-3 rounded-card border bg-raised p-5 shadow-float outline-none"
           >

@@ -3,6 +3,7 @@ import { Dialog as DialogPrimitive } from 'radix-ui'
 import type { ComponentProps } from 'react'
 import { cn } from '@/lib/cn'
 import { Button } from './button'
+import { useFocusReturn } from './focus-return'
 
 export const Dialog = DialogPrimitive.Root
 export const DialogClose = DialogPrimitive.Close
@@ -22,6 +23,7 @@ export function DialogOverlay() {
 }
 
 export function DialogContent({ className, children, size = 'default', ...props }: DialogContentProps) {
+  const focusReturn = useFocusReturn()
   return (
     <DialogPrimitive.Portal>
       <DialogOverlay />
@@ -33,6 +35,7 @@ export function DialogContent({ className, children, size = 'default', ...props 
             SIZES[size],
             className,
           )}
+          {...focusReturn}
           {...props}
         >
           {children}

@@ -82,7 +82,7 @@ function Results({ job }: { job: TrainingJob }) {
       <p className="flex min-h-5 gap-3 text-sm">
         {job.best_val_error_median_m !== null && (
           <span>
-            best error <b className="font-semibold">{formatMetres(job.best_val_error_median_m)}</b>
+            error at best epoch <b className="font-semibold">{formatMetres(job.best_val_error_median_m)}</b>
           </span>
         )}
         {job.best_val_loss !== null && (

@@ -66,7 +66,7 @@ function Limit({ limit, error_m }: { limit: PhysicalLimit; error_m: number | nul
   const times = error_m === null ? null : formatNumber(error_m / limit.error_median_m, 3)
   return (
     <Tooltip text={limit.assumptions}>
-      <button type="button" className="text-left underline decoration-dotted underline-offset-4">
+      <button type="button" className="text-left underline max-sm:min-h-11 decoration-dotted underline-offset-4">
         {formatMetres(limit.error_median_m)} median{times && `; now ${times} × the limit`}
       </button>
     </Tooltip>
@@ -98,9 +98,8 @@ function Story({ run: { job }, baselines }: { run: RunView; baselines: readonly 
   const gain = rival && error !== null ? rival.error / error : null
   return (
     <p className="text-sm">
-      Best{' '}
-      {error === null ? `validation loss ${formatNumber(job.best_val_loss)}` : `median error ${formatMetres(error)}`} at
-      epoch {job.best_epoch}
+      {error === null ? `Validation loss ${formatNumber(job.best_val_loss)}` : `Median error ${formatMetres(error)}`} at
+      epoch {job.best_epoch}, the best by validation loss
       {gain !== null &&
         rival &&
         `, ${gain >= 1 ? `${formatNumber(gain, 3)} × better` : `${formatNumber(1 / gain, 3)} × worse`} than ${rival.name}`}

@@ -126,7 +126,9 @@ function StageView({ stage }: { stage: Stage }) {
   if (stage.kind === 'done')
     return (
       <div className="flex flex-col gap-3" role="status">
-        {stage.result.existed && <p>This very file is already here; nothing was added.</p>}
+        {stage.result.existed && (
+          <p>This very model is already here; nothing was added. What stands below is how it was checked then.</p>
+        )}
         <VerificationSeal verification={stage.result.verification} />
         <VerificationChecks checks={stage.result.verification.checks} />
       </div>
