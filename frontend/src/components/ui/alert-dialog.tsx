@@ -1,7 +1,7 @@
 import { AlertDialog as AlertPrimitive } from 'radix-ui'
 import { type ReactNode, useState } from 'react'
 import { Button } from './button'
-import { useFocusReturn } from './focus-return'
+import { RememberFocus, useFocusReturn } from './focus-return'
 
 interface ConfirmDialogProps {
   open: boolean
@@ -20,7 +20,7 @@ interface ConfirmDialogProps {
 export function ConfirmDialog(props: ConfirmDialogProps) {
   const { open, onOpenChange, title, children, action, keep = 'Keep', isBlocked = false, onConfirm } = props
   const [isBusy, setBusy] = useState(false)
-  const focusReturn = useFocusReturn()
+  const { opener, onCloseAutoFocus } = useFocusReturn()
   const confirm = async () => {
     setBusy(true)
     try {
@@ -38,10 +38,11 @@ export function ConfirmDialog(props: ConfirmDialogProps) {
         />
         <div className="pointer-events-none fixed inset-0 z-[61] flex items-end justify-center p-4 sm:items-center">
           <AlertPrimitive.Content
-            {...focusReturn}
+            onCloseAutoFocus={onCloseAutoFocus}
             data-slot="alert-dialog-content"
             className="pointer-events-auto flex w-full max-w-md animate-in flex-col gap-3 rounded-card border bg-raised p-5 shadow-float outline-none"
           >
+            <RememberFocus opener={opener} />
             <AlertPrimitive.Title className="text-lg font-semibold">{title}</AlertPrimitive.Title>
             <AlertPrimitive.Description asChild>
               <div className="flex flex-col gap-2 text-muted">{children}</div>

@@ -3,7 +3,7 @@ import { Dialog as DialogPrimitive } from 'radix-ui'
 import type { ComponentProps } from 'react'
 import { cn } from '@/lib/cn'
 import { Button } from './button'
-import { useFocusReturn } from './focus-return'
+import { RememberFocus, useFocusReturn } from './focus-return'
 
 export const Dialog = DialogPrimitive.Root
 export const DialogClose = DialogPrimitive.Close
@@ -23,7 +23,7 @@ export function DialogOverlay() {
 }
 
 export function DialogContent({ className, children, size = 'default', ...props }: DialogContentProps) {
-  const focusReturn = useFocusReturn()
+  const { opener, onCloseAutoFocus } = useFocusReturn()
   return (
     <DialogPrimitive.Portal>
       <DialogOverlay />
@@ -35,9 +35,10 @@ export function DialogContent({ className, children, size = 'default', ...props 
             SIZES[size],
             className,
           )}
-          {...focusReturn}
+          onCloseAutoFocus={onCloseAutoFocus}
           {...props}
         >
+          <RememberFocus opener={opener} />
           {children}
           <DialogPrimitive.Close asChild>
             <Button variant="ghost" size="icon" className="absolute top-3 right-3 text-muted" aria-label="Close">

@@ -4,13 +4,13 @@ import type { ComponentProps } from 'react'
 import { cn } from '@/lib/cn'
 import { Button } from './button'
 import { DialogOverlay } from './dialog'
-import { useFocusReturn } from './focus-return'
+import { RememberFocus, useFocusReturn } from './focus-return'
 
 export const Sheet = DialogPrimitive.Root
 
 /** A drawer at the right edge; on a phone it fills the screen. */
 export function SheetContent({ className, children, ...props }: ComponentProps<typeof DialogPrimitive.Content>) {
-  const focusReturn = useFocusReturn()
+  const { opener, onCloseAutoFocus } = useFocusReturn()
   return (
     <DialogPrimitive.Portal>
       <DialogOverlay />
@@ -20,9 +20,10 @@ export function SheetContent({ className, children, ...props }: ComponentProps<t
           'fixed inset-y-0 right-0 z-50 flex w-full animate-slide flex-col border-l bg-raised shadow-float outline-none sm:max-w-2xl',
           className,
         )}
-        {...focusReturn}
+        onCloseAutoFocus={onCloseAutoFocus}
         {...props}
       >
+        <RememberFocus opener={opener} />
         {children}
         <DialogPrimitive.Close asChild>
           <Button variant="ghost" size="icon" className="absolute top-3 right-3 text-muted" aria-label="Close">
