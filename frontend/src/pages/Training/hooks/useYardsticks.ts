@@ -4,25 +4,26 @@ import { type TrainingState, useTrainingStore } from '@/stores/trainingStore'
 import type { TrainingJob } from '../types'
 import { useCatalogueStore } from './useCatalogue'
 
+interface Yardsticks {
+  /** Measured with the run's own model; before it exists, with a model of the same data set and the same split. */
+  baselines: readonly Baseline[]
+  /** The Cramér-Rao bound of that split; before a model knows it, of the whole data set. None for measured data. */
+  limit: PhysicalLimit | null
+  /** What counts as a hit. */
+  radius_m: number | null
+}
+
 const NO_BASELINES: readonly Baseline[] = []
 
-/** Measured with the run's own model; before it exists, with a model of the same data set and the same split. */
-export function useBaselines(job: TrainingJob | undefined): readonly Baseline[] {
-  return useTrainingStore((state) => (job && findJudge(state, job)?.baselines) || NO_BASELINES)
-}
-
-/** The Cramér-Rao bound of the run's validation split; before a model knows it, of the whole data set. None for measured data. */
-export function usePhysicalLimit(job: TrainingJob | undefined): PhysicalLimit | null {
-  const ofSplit = useTrainingStore((state) => (job && findJudge(state, job)?.physical_limit) || null)
-  const ofData = useCatalogueStore(
-    (state) => state.datasets.find((one) => one.id === job?.dataset_id)?.physical_limit ?? null,
-  )
-  return ofSplit ?? ofData
-}
-
-export function useRadius(job: TrainingJob | undefined): number | null {
-  const own = useCatalogueStore((state) => state.datasets.find((one) => one.id === job?.dataset_id)?.accuracy_radius_m)
-  return job?.config.accuracy_radius_m ?? own ?? null
+/** What a run's curves stand beside. */
+export function useYardsticks(job: TrainingJob | undefined): Yardsticks {
+  const judge = useTrainingStore((state) => job && findJudge(state, job))
+  const dataset = useCatalogueStore((state) => state.datasets.find((one) => one.id === job?.dataset_id))
+  return {
+    baselines: judge?.baselines ?? NO_BASELINES,
+    limit: judge?.physical_limit ?? dataset?.physical_limit ?? null,
+    radius_m: job?.config.accuracy_radius_m ?? dataset?.accuracy_radius_m ?? null,
+  }
 }
 
 function findJudge({ models, jobs }: TrainingState, job: TrainingJob): TrainedModel | undefined {

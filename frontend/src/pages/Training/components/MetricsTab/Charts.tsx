@@ -2,7 +2,7 @@ import { useMemo } from 'react'
 import type { Zoom } from '@/components/charts/HoverLayer'
 import { countGaps } from '@/lib/curves'
 import { formatCount, formatMetres, plural } from '@/lib/format'
-import { useBaselines, usePhysicalLimit, useRadius } from '../../hooks/useYardsticks'
+import { useYardsticks } from '../../hooks/useYardsticks'
 import { AccuracyChart } from './AccuracyChart'
 import type { ChartView } from './chart-model'
 import { CoverageChart, ErrorChart, GradientChart, ThroughputChart } from './FieldCharts'
@@ -19,9 +19,7 @@ interface ChartsProps {
 
 export function Charts({ whole, shown, onZoom }: ChartsProps) {
   const first = whole.runs[0]
-  const baselines = useBaselines(first?.job)
-  const radius = useRadius(first?.job)
-  const limit = usePhysicalLimit(first?.job)
+  const { baselines, limit, radius_m } = useYardsticks(first?.job)
   const references = useMemo(
     () =>
       [{ name: 'Physical limit', error_median_m: limit?.error_median_m ?? null }, ...baselines].flatMap((one) =>
@@ -44,7 +42,7 @@ export function Charts({ whole, shown, onZoom }: ChartsProps) {
           <PointCount view={whole} />
         </ZoomStrip>
         <LossChart {...chart} />
-        <AccuracyChart {...chart} radius_m={radius} />
+        <AccuracyChart {...chart} radius_m={radius_m} />
         <LearningRateChart {...chart} />
         <ErrorChart {...chart} references={references} />
         <div className="grid gap-4 lg:grid-cols-2">
