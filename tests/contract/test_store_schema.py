@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
+import psycopg
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
@@ -150,6 +151,18 @@ def test_alembic_is_not_loaded_where_the_schema_is_current(url: str) -> None:
     )
     done = subprocess.run([sys.executable, "-c", script, url], check=True, capture_output=True, text=True, timeout=60)
     assert done.stdout.strip() == ("[]" if url.startswith("sqlite") else "['psycopg']")
+
+
+def test_a_connection_in_use_while_the_store_closes_is_closed_when_it_comes_back(url: str) -> None:
+    store = SqlStore(url)
+    store.migrate()
+    with store.read() as tx:
+        driver = tx.connection.connection.driver_connection
+        assert driver is not None
+        store.close()
+        assert tx.jobs.count_by_status() is not None  # whoever still reads may finish
+    with pytest.raises((sqlite3.ProgrammingError, psycopg.OperationalError), match="closed"):
+        driver.execute("SELECT 1")
 
 
 def test_the_sqlite_file_keeps_its_promises(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from functools import cached_property
 from typing import Any
 
-from sqlalchemy import Connection, Engine, text
+from sqlalchemy import Connection, Engine, event, text
 
 from heimdall.domain.errors import LockedError
 from heimdall.storage.audit import SqlAudit
@@ -201,5 +201,7 @@ class SqlStore:
             migrate(pool.engine)
 
     def close(self) -> None:
-        """Give back every connection."""
-        self._own_pool().engine.dispose()
+        """Close every connection: the idle ones now, one that a thread still uses when it comes back."""
+        engine = self._own_pool().engine
+        event.listen(engine.pool, "checkin", lambda _connection, entry: entry.close())
+        engine.dispose()
