@@ -24,9 +24,12 @@ def discard_model(artifacts: ArtifactStore, job_id: str, attempt: int) -> None:
         artifacts.delete(model_folder(name_model(job_id, attempt)))
 
 
-def name_checkpoint(job_id: str, attempt: int, step: int, batch: int) -> str:
-    """Return the key of a checkpoint."""
-    return f"{checkpoint_folder(job_id)}/a{attempt}-s{step}-b{batch}.safetensors"
+def name_checkpoint(job_id: str, attempt: int, step: int, batch: int, sha256: str) -> str:
+    """Return the key of a checkpoint: other bytes get another key, so that no file that a row points to is ever written over.
+
+    A pause right after an epoch saves the same step twice, and the two differ in their seconds.
+    """
+    return f"{checkpoint_folder(job_id)}/a{attempt}-s{step}-b{batch}-{sha256[:12]}.safetensors"
 
 
 def tidy_checkpoints(artifacts: ArtifactStore, job: Job) -> None:

@@ -134,11 +134,11 @@ class AttemptService:
         Raises
         ------
         LeaseLostError
-            The new file is removed; nothing else changed.
+            The new file is removed, unless a call before had been committed; nothing else changed.
         StorageFullError
             The checkpoint before stays valid.
         """
-        key = name_checkpoint(claim.job_id, claim.attempt, file.step, file.batch)
+        key = name_checkpoint(claim.job_id, claim.attempt, file.step, file.batch, file.sha256)
         self._put_once(key, file.path)
         now = self._clock.now()
         fresh = Checkpoint(
@@ -163,7 +163,7 @@ class AttemptService:
         except UnavailableError:
             raise
         except HeimdallError:
-            self._artifacts.delete(key)
+            self._delete_unowned(claim.job_id, key)
             raise
         if is_held:
             return  # a backup may be copying one of the older files; the next checkpoint tidies them
@@ -308,6 +308,13 @@ class AttemptService:
             self._artifacts.put(key, source)
         elif not self._artifacts.exists(key):
             raise NotFoundError(f"The file for {key} is gone before it was stored.")
+
+    def _delete_unowned(self, job_id: str, key: str) -> None:
+        with self._store.read() as tx, suppress(NotFoundError):
+            checkpoint = tx.jobs.get(job_id).checkpoint
+            if checkpoint is not None and (checkpoint.key == key or (checkpoint.previous and checkpoint.previous.key == key)):
+                return
+        self._artifacts.delete(key)
 
     def _find_model(self, model_id: str) -> TrainedModelDetail | None:
         with self._store.read() as tx, suppress(NotFoundError):

@@ -349,7 +349,7 @@ class JobService:
     def _draft_continuation(self, source: Job, checkpoint: Checkpoint, config: TrainingJobConfig) -> Job:
         now = self._clock.now()
         new_job_id = new_id()
-        key = name_checkpoint(new_job_id, 0, checkpoint.step, checkpoint.batch)
+        key = name_checkpoint(new_job_id, 0, checkpoint.step, checkpoint.batch, checkpoint.sha256)
         has_best = source.best_epoch is not None and source.best_epoch <= checkpoint.epoch
         return Job(
             id=new_job_id,

@@ -14,11 +14,14 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
 from typing import IO, Final
 
-from heimdall.domain.errors import LeaseLostError, NotFoundError, UnavailableError
+import psutil
+
+from heimdall.domain.errors import LeaseLostError, LockedError, NotFoundError, UnavailableError
 from heimdall.domain.jobs import Claim, Job, PendingAction
 from heimdall.services.attempts import AttemptService
 from heimdall.settings import Settings
@@ -191,6 +194,8 @@ class Supervisor:
         except (LeaseLostError, NotFoundError):
             self._watch.is_lease_lost = True
         except UnavailableError as error:
+            if isinstance(error, LockedError):
+                self._end_if_frozen()
             if not self._watch.is_store_away:
                 self._watch.is_store_away = True
                 logger.warning("store_did_not_answer", extra={"job_id": self._claim.job_id, "during": what, "reason": error.detail})
@@ -198,6 +203,13 @@ class Supervisor:
             if self._watch.is_store_away:
                 self._watch.is_store_away = False
                 logger.info("store_answers_again", extra={"job_id": self._claim.job_id})
+
+    def _end_if_frozen(self) -> None:
+        """End a child that something stopped (SIGSTOP) while the database is locked: it may be the one that holds the lock, for ever."""
+        with suppress(psutil.NoSuchProcess):
+            if psutil.Process(self._child.process.pid).status() == psutil.STATUS_STOPPED:
+                self._watch.reason = "The training process was stopped from outside while the database was locked, and was ended."
+                self._kill()
 
     def _enforce(self) -> None:
         watch, now = self._watch, self._monotonic()

@@ -1,3 +1,4 @@
+import hashlib
 from pathlib import Path
 
 import pytest
@@ -5,6 +6,7 @@ import pytest
 from heimdall.domain.errors import LeaseLostError, StorageFullError, UnavailableError
 from heimdall.domain.jobs import Checkpoint, DeviceInfo, JobStatus, PendingAction
 from heimdall.domain.ports import JobQuery
+from heimdall.domain.training import CheckpointFile
 from heimdall.services.attempt_files import name_model, tidy_checkpoints
 from heimdall.services.jobs import FULL_DISK_NOTICE
 from tests.unit.services.job_bench import JobBench, disk_full, make_draft, write_checkpoint
@@ -96,7 +98,38 @@ def test_the_last_two_checkpoints_are_kept(bench: JobBench, tmp_path: Path) -> N
     stored = bench.jobs.get(job.id)
     assert stored.checkpoint is not None
     assert (stored.checkpoint.step, stored.checkpoint.size_bytes) == (30, len(b"weights at 30"))
-    assert sorted(bench.artifacts.files) == [f"checkpoints/{job.id}/a1-s20-b0.safetensors", f"checkpoints/{job.id}/a1-s30-b0.safetensors"]
+    names = [name.removeprefix(f"checkpoints/{job.id}/").rpartition("-")[0] for name in sorted(bench.artifacts.files)]
+    assert names == ["a1-s20-b0", "a1-s30-b0"]
+
+
+def test_a_pause_right_after_an_epochs_checkpoint_leaves_one_that_is_what_it_says(bench: JobBench, tmp_path: Path) -> None:
+    """The same step is saved twice, with other seconds inside."""
+    job = bench.create()
+    claim = bench.claim(job)
+    bench.save_checkpoint(claim, tmp_path, 10)
+    again = tmp_path / "again"
+    again.write_bytes(b"weights at 10, a second later")
+    file = CheckpointFile(path=again, sha256=hashlib.sha256(again.read_bytes()).hexdigest(), epoch=1, step=10, batch=0)
+    bench.attempts.save_checkpoint(claim, file)
+    stored = bench.jobs.get(job.id).checkpoint
+    assert stored is not None
+    assert stored.previous is not None
+    for pointer in (stored, stored.previous):
+        assert hashlib.sha256(bench.artifacts.files[pointer.key]).hexdigest() == pointer.sha256
+    assert stored.sha256 == file.sha256
+
+
+def test_a_checkpoint_that_was_committed_outlives_the_repeat_that_finds_the_lease_lost(bench: JobBench, tmp_path: Path) -> None:
+    job = bench.create()
+    claim = bench.claim(job)
+    file = write_checkpoint(tmp_path, 10)
+    bench.attempts.save_checkpoint(claim, file)  # committed, but the answer was lost on its way
+    bench.sweep_for(11)
+    with pytest.raises(LeaseLostError):
+        bench.attempts.save_checkpoint(claim, file)
+    stored = bench.jobs.get(job.id).checkpoint
+    assert stored is not None
+    assert stored.key in bench.artifacts.files
 
 
 def test_a_frozen_worker_that_wakes_while_tidying_touches_no_later_attempt(bench: JobBench, tmp_path: Path) -> None:

@@ -8,9 +8,11 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import psutil
 import pytest
 
-from heimdall.domain.jobs import JobStatus
+from heimdall.domain.errors import LockedError
+from heimdall.domain.jobs import Claim, JobStatus, PendingAction
 from heimdall.settings import Settings
 from heimdall.worker.supervision import StopRequest, Supervisor, TrainingProcess
 from tests.instance import wait_until
@@ -188,6 +190,32 @@ def test_a_database_that_is_away_for_a_while_does_not_end_the_child(rig: Rig) ->
     code = "import time; print('ready', flush=True); time.sleep(2.5); print('still here')"
     rig.supervise(code, during=go_away_and_come_back)
     assert "still here" in rig.log()
+
+
+def test_a_child_frozen_while_the_database_is_locked_is_ended(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A child that is stopped inside a transaction of SQLite holds its lock: nobody could write until someone woke it."""
+    heartbeat = rig.bench.attempts.heartbeat
+
+    def wait_for_the_lock(claim: Claim) -> PendingAction | None:
+        assert rig.child is not None
+        if rig.child.process.poll() is None and psutil.Process(rig.child.process.pid).status() == psutil.STATUS_STOPPED:
+            raise LockedError("Someone else holds the write lock.")
+        return heartbeat(claim)
+
+    monkeypatch.setattr(rig.bench.attempts, "heartbeat", wait_for_the_lock)
+    code = "import os, signal; print('ready', flush=True); os.kill(os.getpid(), signal.SIGSTOP)"
+    rig.supervise(code)
+    assert rig.status is JobStatus.PENDING
+    assert "stopped from outside" in rig.log()[-1]
+
+
+def test_a_locked_database_alone_ends_no_child(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_claim: Claim) -> PendingAction | None:
+        raise LockedError("Someone else holds the write lock.")
+
+    monkeypatch.setattr(rig.bench.attempts, "heartbeat", refuse)
+    rig.supervise("print('ready', flush=True); print('to the end')")
+    assert "to the end" in rig.log()
 
 
 def test_a_child_that_closes_its_output_is_watched_all_the_same(rig: Rig) -> None:
