@@ -17,6 +17,7 @@ from heimdall.api.background import BackgroundTasks
 from heimdall.api.compression import JsonCompression
 from heimdall.api.credentials import Credentials
 from heimdall.api.errors import install_error_handlers
+from heimdall.api.lightness import build_models
 from heimdall.api.measurements import Measurements
 from heimdall.api.observation import Observation
 from heimdall.api.queries import TidyQuery
@@ -61,11 +62,13 @@ def create_app(container: Container) -> FastAPI:
     async def run_beside(_: FastAPI) -> AsyncIterator[None]:
         await asyncio.to_thread(container.store.migrate)
         background.start("event_tail", tail.run)
+        building = asyncio.create_task(asyncio.to_thread(build_models))
         background.start("sweeper", lambda: run_sweeper(container, background))
         try:
             yield
         finally:
             await background.stop()
+            await building
             if provider is not None:
                 await asyncio.to_thread(provider.shutdown)
 
