@@ -48,6 +48,16 @@ def test_the_server_starts_without_parts_it_never_uses() -> None:
     assert found.stdout.splitlines() == ["set()", "False False", "True Server"], found.stderr
 
 
+def test_a_server_is_ready_before_it_loads_what_only_a_message_to_a_worker_needs(tmp_path: Path) -> None:
+    found = run(
+        f"import sys, pathlib; from heimdall.settings import Settings; settings = Settings(data_dir=pathlib.Path({str(tmp_path)!r}));"
+        "from heimdall.bootstrap import build_container; queue = build_container(settings).queue; queue.ping();"
+        "print({'celery', 'kombu'} & set(sys.modules)); queue.prepare(); print('celery' in sys.modules)"
+    )
+    assert found.stdout.splitlines() == ["set()", "True"], found.stderr
+    assert (tmp_path / "broker").is_dir()
+
+
 def test_a_light_server_describes_itself_in_full() -> None:
     found = run(
         "import sys; from heimdall.api.lightness import load_lightly; load_lightly(); from heimdall.api.openapi import write_openapi;"
