@@ -58,7 +58,7 @@ class Server:
 
 
 @contextmanager
-def serve(folder: Path, database_url: str | None = None) -> Iterator[Server]:
+def serve(folder: Path, database_url: str | None = None, *, poll_s: float = 0.05) -> Iterator[Server]:
     """Run the API over ``folder`` until the end of the block."""
     port = find_free_port()
     environment = {
@@ -71,7 +71,7 @@ def serve(folder: Path, database_url: str | None = None) -> Iterator[Server]:
     }
     process = subprocess.Popen([sys.executable, "-m", "heimdall.api"], env=environment)
     try:
-        wait_until(lambda: is_ready(port), 60, lambda: "the server is not ready")
+        wait_until(lambda: is_ready(port), 60, lambda: "the server is not ready", poll_s=poll_s)
         yield Server(port, process.pid)
     finally:
         process.terminate()

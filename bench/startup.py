@@ -21,6 +21,7 @@ import httpx
 import psutil
 
 from bench.reporting import print_table, summarize
+from bench.serving import serve
 from heimdall.cli.supervisor import SEEDED_MARK
 from tests.instance import Heimdall, wait_until
 
@@ -59,6 +60,15 @@ def measure_start(instance: Heimdall) -> dict[str, float]:
     on_the_way = [process for process in instance.processes() if name_role(process) in ("supervisor", "api")]
     found["work_s"] = sum(sum(process.cpu_times()[:2]) for process in on_the_way)
     return found
+
+
+def measure_api(folder: Path) -> dict[str, float]:
+    """Return s of wall clock and of processor from the launch of the API process alone until it is ready, and its memory then."""
+    started = time.perf_counter()
+    with serve(folder, poll_s=0.002) as server:
+        process = psutil.Process(server.pid)
+        ready_s = time.perf_counter() - started
+        return {"ready_s": ready_s, "work_s": server.busy_s(), "rss_mb": process.memory_info().rss / 1e6}
 
 
 def name_role(process: psutil.Process) -> str:
@@ -121,7 +131,11 @@ def main() -> None:
         finally:
             instance.kill_everything()
             instance.client.close()
+    with tempfile.TemporaryDirectory() as folder:
+        measure_api(Path(folder))  # makes the database
+        alone = [measure_api(Path(folder)) for _ in range(options.runs)]
     rows = {f"later start: {name}": summarize([row[name] for row in later]) for name in ("live_s", "ready_s", "worker_s", "work_s")}
+    rows |= {f"API alone: {name}": summarize([row[name] for row in alone]) for name in alone[0]}
     rows["stop (Ctrl-C), s"] = summarize(stops)
     rows["heimdall --help, s"] = summarize(measure_help(options.runs))
     print_table("start and stop", {**{f"first start: {name}": summarize([value]) for name, value in first.items()}, **rows})

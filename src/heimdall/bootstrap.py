@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from heimdall.queue.celery_queue import CeleryQueue
+from heimdall.queue.names import EMBEDDED_FOLDER
 from heimdall.services.attempts import AttemptService
 from heimdall.services.audit import AuditService
 from heimdall.services.bundles import BundleService
@@ -99,7 +100,10 @@ def build_container(settings: Settings) -> Container:
     store = SqlStore(settings.resolved_database_url, busy_timeout_s=settings.busy_timeout_s)
     artifacts = open_artifacts(settings.resolved_artifacts_url, cache_dir=settings.data_dir / "artifact-cache")
     live = open_live_channel(settings.resolved_database_url, settings.data_dir)
-    queue = CeleryQueue(lambda: make_queue_application(settings))
+    queue = CeleryQueue(
+        lambda: make_queue_application(settings),
+        embedded_folder=settings.data_dir / EMBEDDED_FOLDER if settings.broker_url is None else None,
+    )
     verifier = SandboxVerifier(memory_mb=settings.verify_memory_mb, timeout_s=settings.verify_timeout_s)
     registry = FolderRegistry(settings.data_dir / "workers")
     job_settings = JobSettings(

@@ -32,13 +32,38 @@ def test_processes_that_wait_do_not_load_heavy_libraries(module: str) -> None:
 
 
 def test_the_server_starts_without_parts_it_never_uses() -> None:
+    unused = (
+        "{'pygments', 'click', 'psutil', 'multiprocessing', 'pydantic.v1.main', 'httpx', 'celery', 'kombu', 'numpy', 'alembic', 'fsspec'}"
+    )
     looks = (
-        "import sys; from heimdall.api.__main__ import load_lightly; load_lightly(); import heimdall.api.app, rich;"
-        "from fastapi.openapi.models import OpenAPI; from pydantic import BaseModel;"
-        "print('pygments' in sys.modules, OpenAPI.__pydantic_complete__, 'defer_build' in BaseModel.model_config)"
+        "import sys; from heimdall.api.lightness import load_lightly; load_lightly(); import heimdall.api.server, heimdall.api.app;"
+        f"import heimdall.bootstrap; print({unused} & set(sys.modules));"
+        "from fastapi.openapi.models import OpenAPI; from heimdall.api.schemas import JobPage;"
+        "print(OpenAPI.__pydantic_complete__, JobPage.__pydantic_complete__);"
+        "from heimdall.api.lightness import build_models; build_models(); import rich, uvicorn;"
+        "print(JobPage.__pydantic_complete__, uvicorn.Server.__name__)"
     )
     found = run(looks)
-    assert found.stdout.strip() == "False False False", found.stderr  # rich is there for who asks; only FastAPI's own models wait
+    # rich is there for who asks; the models wait for their first use, or for the thread that builds them beside the first requests
+    assert found.stdout.splitlines() == ["set()", "False False", "True Server"], found.stderr
+
+
+def test_a_server_is_ready_before_it_loads_what_only_a_message_to_a_worker_needs(tmp_path: Path) -> None:
+    found = run(
+        f"import sys, pathlib; from heimdall.settings import Settings; settings = Settings(data_dir=pathlib.Path({str(tmp_path)!r}));"
+        "from heimdall.bootstrap import build_container; queue = build_container(settings).queue; queue.ping();"
+        "print({'celery', 'kombu'} & set(sys.modules)); queue.prepare(); print('celery' in sys.modules)"
+    )
+    assert found.stdout.splitlines() == ["set()", "True"], found.stderr
+    assert (tmp_path / "broker").is_dir()
+
+
+def test_a_light_server_describes_itself_in_full() -> None:
+    found = run(
+        "import sys; from heimdall.api.lightness import load_lightly; load_lightly(); from heimdall.api.openapi import write_openapi;"
+        "sys.stdout.buffer.write(write_openapi())"
+    )
+    assert found.stdout == (ROOT / "openapi.json").read_text(), found.stderr
 
 
 def test_training_package_is_importable_without_torch() -> None:

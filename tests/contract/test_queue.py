@@ -93,6 +93,13 @@ def test_a_broker_that_is_there_answers_the_ping(bench: Bench) -> None:
     bench.queue.ping()
 
 
+def test_a_prepared_queue_sends_as_any_other(bench: Bench) -> None:
+    bench.queue.prepare()
+    bench.queue.prepare()
+    bench.queue.enqueue_dataset("set-1")
+    assert bench.take("dataset") == ("heimdall.build_dataset", ["set-1"])
+
+
 @pytest.mark.parametrize("scheme", ["amqp", "redis"])
 def test_a_refused_connection_is_unavailable_at_once(scheme: str, tmp_path: Path) -> None:
     with sockets.socket() as unused:

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import structlog
 from fastapi import FastAPI, Request
@@ -17,6 +17,7 @@ from heimdall.api.background import BackgroundTasks
 from heimdall.api.compression import JsonCompression
 from heimdall.api.credentials import Credentials
 from heimdall.api.errors import install_error_handlers
+from heimdall.api.lightness import build_models
 from heimdall.api.measurements import Measurements
 from heimdall.api.observation import Observation
 from heimdall.api.queries import TidyQuery
@@ -37,6 +38,9 @@ if TYPE_CHECKING:
     from heimdall.settings import Settings
 
 log = structlog.get_logger()
+
+_BEFORE_QUEUE_S: Final = 1.5
+"""s after the start: the page's first requests come before, and nobody has filled in a form yet."""
 
 
 def create_app(container: Container) -> FastAPI:
@@ -61,11 +65,14 @@ def create_app(container: Container) -> FastAPI:
     async def run_beside(_: FastAPI) -> AsyncIterator[None]:
         await asyncio.to_thread(container.store.migrate)
         background.start("event_tail", tail.run)
+        warming = asyncio.create_task(warm_up(container))
         background.start("sweeper", lambda: run_sweeper(container, background))
         try:
             yield
         finally:
             await background.stop()
+            warming.cancel()
+            await asyncio.gather(warming, return_exceptions=True)
             if provider is not None:
                 await asyncio.to_thread(provider.shutdown)
 
@@ -117,6 +124,13 @@ def make_provider(settings: Settings) -> IdentityProvider | None:
     from heimdall.api.oidc import IdentityProvider
 
     return IdentityProvider(settings)
+
+
+async def warm_up(container: Container) -> None:
+    """Load beside the first requests what the start left out, and a moment later what only a message to a worker needs."""
+    await asyncio.to_thread(build_models)
+    await asyncio.sleep(_BEFORE_QUEUE_S)
+    await asyncio.to_thread(container.queue.prepare)
 
 
 async def run_sweeper(container: Container, background: BackgroundTasks) -> None:

@@ -6,7 +6,6 @@ import threading
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
-import psutil
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
@@ -116,10 +115,11 @@ class _SocketsCollector(Collector):
 
 
 class _ProcessCollector(Collector):
-    def __init__(self) -> None:
-        self._process = psutil.Process()
-
     def collect(self) -> Iterator[Metric]:
-        memory = self._process.memory_info()
+        # Loaded with the first look: a server that nobody looks at needs it not at all.
+        from psutil import Process
+
+        process = Process()
+        memory = process.memory_info()
         yield GaugeMetricFamily("heimdall_process_resident_bytes", "Memory of the server's process.", memory.rss)
-        yield GaugeMetricFamily("heimdall_process_threads", "Threads of the server's process.", self._process.num_threads())
+        yield GaugeMetricFamily("heimdall_process_threads", "Threads of the server's process.", process.num_threads())

@@ -11,6 +11,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 import heimdall
+from heimdall.api.documentation import Route
 from heimdall.api.errors import ERROR_TEXTS
 from heimdall.api.links import add_links
 from heimdall.api.routes import add_api_routes
@@ -51,6 +52,7 @@ def describe_api() -> dict[str, Any]:
         redirect_slashes=False,
     )
     add_api_routes(app)
+    app.router.routes[:] = [route.described() if isinstance(route, Route) else route for route in app.router.routes]
     document = app.openapi()
     schemas = document["components"]["schemas"]
     for model in (*_INPUTS, *_OUTPUTS):

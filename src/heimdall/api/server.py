@@ -15,7 +15,7 @@ from heimdall.domain.errors import InvalidInputError, UnavailableError
 from heimdall.logs import configure_logging
 
 if TYPE_CHECKING:
-    import uvicorn
+    from uvicorn.server import Server
 
     from heimdall.bootstrap import Container
     from heimdall.settings import Settings
@@ -73,14 +73,15 @@ def serve(container: Container, listener: socket.socket) -> int:
     return 0
 
 
-def make_server(container: Container) -> uvicorn.Server:
+def make_server(container: Container) -> Server:
     """Return the configured server, not yet running."""
-    import uvicorn
+    from uvicorn.config import Config
+    from uvicorn.server import Server
 
     from heimdall.api.app import create_app
     from heimdall.api.websocket_protocol import FramedWebSocketProtocol
 
-    class Server(uvicorn.Server):
+    class QuietServer(Server):
         """Ends on a signal by returning, so that what the process holds is given back and the exit code is 0."""
 
         @contextmanager
@@ -95,7 +96,7 @@ def make_server(container: Container) -> uvicorn.Server:
                 for number, handler in before.items():
                     signal.signal(number, handler)
 
-    config = uvicorn.Config(
+    config = Config(
         create_app(container),
         loop="uvloop" if sys.platform != "win32" else "asyncio",
         http="httptools",
@@ -113,7 +114,7 @@ def make_server(container: Container) -> uvicorn.Server:
         timeout_graceful_shutdown=_GRACE_S,
         h11_max_incomplete_event_size=_MAX_HEADER_BYTES,
     )
-    return Server(config)
+    return QuietServer(config)
 
 
 def bind(host: str, port: int) -> socket.socket:

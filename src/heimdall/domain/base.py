@@ -18,7 +18,7 @@ def _to_utc(value: datetime) -> datetime:
 
 def format_instant(value: datetime) -> str:
     """Return ISO 8601 in UTC with microseconds and a trailing ``Z``."""
-    return _to_utc(value).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return _to_utc(value).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
 
 
 Instant = Annotated[datetime, AfterValidator(_to_utc), PlainSerializer(format_instant, return_type=str, when_used="json")]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Final, Literal
@@ -89,8 +90,11 @@ def list_sources(event: JobEvent) -> frozenset[JobStatus]:
     return frozenset(source for source, candidate in TRANSITIONS if candidate is event)
 
 
+_CONTROL_CHARACTER: Final = re.compile(r"[\x00-\x1f\x7f]")
+
+
 def _refuse_control_characters(value: str) -> str:
-    if any(ord(letter) < 32 or ord(letter) == 127 for letter in value):
+    if _CONTROL_CHARACTER.search(value):
         raise ValueError("must not contain control characters")
     if not BIDI_CONTROLS.isdisjoint(value):
         raise ValueError("must not contain invisible characters that turn the direction of writing; remove them")

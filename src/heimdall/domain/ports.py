@@ -424,6 +424,9 @@ class JobQueue(Protocol):
     def ping(self) -> None:
         """Raise UnavailableError where the broker is away, within 2 seconds."""
 
+    def prepare(self) -> None:
+        """Load what the first message needs. May be called from any thread, and need not be called at all."""
+
     def close(self) -> None:
         """Give back the connection."""
 

@@ -9,7 +9,7 @@ from celery import Celery
 from kombu.entity import Exchange, Queue
 
 import heimdall.queue.embedded  # noqa: F401  (registers the transport's URL scheme)
-from heimdall.queue.names import BUILD_DATASET, DEFAULT_PREFIX, EMBEDDED_URL, QUEUE_KINDS, RUN_JOB, QueueKind, QueueNames
+from heimdall.queue.names import BUILD_DATASET, DEFAULT_PREFIX, EMBEDDED_FOLDER, EMBEDDED_URL, QUEUE_KINDS, RUN_JOB, QueueKind, QueueNames
 
 CONNECT_TIMEOUT_S: Final = 0.9
 """s for one try to reach the broker; a send tries twice, so a caller waits less than 2 s."""
@@ -67,7 +67,7 @@ def make_celery(broker_url: str | None, data_dir: Path, *, prefix: str = DEFAULT
 
 def _make_transport_options(broker_url: str | None, data_dir: Path, *, is_worker: bool) -> dict[str, Any]:
     if broker_url is None:
-        return {"folder": str(data_dir / "broker")}
+        return {"folder": str(data_dir / EMBEDDED_FOLDER)}
     options: dict[str, Any] = {}
     if broker_url.startswith("redis"):
         options = {"socket_connect_timeout": CONNECT_TIMEOUT_S, "socket_keepalive": True, "health_check_interval": 25}

@@ -20,11 +20,13 @@ if TYPE_CHECKING:
 class CeleryQueue:
     """Sends the two kinds of messages. Safe to share between threads.
 
-    Takes an application, or what makes one: Celery's import (0.3 s, 20 MB) then waits for the first message.
+    Takes an application, or what makes one: Celery's import (0.3 s, 20 MB) then waits for the first message or for
+    :meth:`prepare`. With the folder of an embedded broker, even its ping does without.
     """
 
-    def __init__(self, celery: Celery | Callable[[], Celery]) -> None:
+    def __init__(self, celery: Celery | Callable[[], Celery], *, embedded_folder: Path | None = None) -> None:
         self._make = celery
+        self._embedded_folder = embedded_folder
         self._made: Celery | None = None
         self._lock = threading.Lock()
 
@@ -47,12 +49,21 @@ class CeleryQueue:
 
     def ping(self) -> None:
         """Raise UnavailableError where the broker is away, within 2 seconds."""
-        with _translate_errors():
-            if self._celery.conf.broker_url == EMBEDDED_URL:
-                _check_folder(Path(self._celery.conf.broker_transport_options["folder"]))
-                return
-            with self._celery.connection_for_write() as connection:
-                connection.ensure_connection(max_retries=1, interval_start=0, interval_step=0, timeout=1.5)
+        folder = self._embedded_folder
+        if folder is None and self._celery.conf.broker_url == EMBEDDED_URL:
+            folder = Path(self._celery.conf.broker_transport_options["folder"])
+        if folder is not None:
+            with _translate_system_errors():
+                _check_folder(folder)
+            return
+        with _translate_errors(), self._celery.connection_for_write() as connection:
+            connection.ensure_connection(max_retries=1, interval_start=0, interval_step=0, timeout=1.5)
+
+    def prepare(self) -> None:
+        """Load Celery and make the application, so that the first message need not wait for them."""
+        celery = self._celery
+        for part in ("amqp", "events", "Task"):  # each is imported at its first use
+            getattr(celery, part)
 
     def close(self) -> None:
         """Give the connections back."""
@@ -77,10 +88,17 @@ def _translate_errors() -> Iterator[None]:
     from kombu.exceptions import KombuError, OperationalError
 
     try:
+        with _translate_system_errors():
+            yield
+    except (OperationalError, KombuError) as error:
+        raise UnavailableError(f"The message broker does not answer ({error}). Start it or check its URL.") from error
+
+
+@contextmanager
+def _translate_system_errors() -> Iterator[None]:
+    try:
         yield
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise StorageFullError("The disk is full, so no message could be queued. Free some space.") from error
-        raise UnavailableError(f"The message broker does not answer ({error}). Start it or check its URL.") from error
-    except (OperationalError, KombuError) as error:
         raise UnavailableError(f"The message broker does not answer ({error}). Start it or check its URL.") from error

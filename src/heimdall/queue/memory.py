@@ -31,5 +31,8 @@ class MemoryQueue:
         if self.is_away:
             raise UnavailableError("The message broker does not answer. Start it or check its URL.")
 
+    def prepare(self) -> None:
+        """Nothing to load."""
+
     def close(self) -> None:
         """Nothing to give back."""

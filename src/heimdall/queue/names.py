@@ -10,6 +10,9 @@ BUILD_DATASET: Final = "heimdall.build_dataset"
 DEFAULT_PREFIX: Final = "heimdall"
 EMBEDDED_URL: Final = "heimdall-folder://localhost"
 
+EMBEDDED_FOLDER: Final = "broker"
+"""Where the embedded broker lies in the data folder."""
+
 QueueKind = Literal["cpu", "gpu", "dataset"]
 QUEUE_KINDS: Final[tuple[QueueKind, ...]] = ("cpu", "gpu", "dataset")
 

@@ -107,8 +107,10 @@ class AttemptService:
             best_val_error_median_m=report.best_val_error_median_m,
             device=report.device,
         )
-        payload = metric.model_dump(mode="json")
-        payload |= {
+        # As ``model_dump(mode="json")`` would, which takes ten times as long.
+        payload = {
+            **metric.__dict__,
+            "timestamp": format_instant(metric.timestamp),
             "status": "running",
             "progress_percent": report.progress_percent,
             "total_epochs": report.total_epochs,

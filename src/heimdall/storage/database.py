@@ -89,6 +89,36 @@ class _Pool:
         # SQLite has one writer at a time. Threads of this process queue here, woken at once, instead of polling the file.
         self.turn = threading.Lock()
         self.mine = threading.local()
+        self._writer: Connection | None = None
+        self._is_closed = False
+
+    @contextmanager
+    def kept_writer(self) -> Iterator[Connection]:
+        """Lend the one connection that SQLite's writer of this process uses again and again; only for who has the turn.
+
+        To take it from the pool and give it back costs as much as an epoch's statements. A failure, whatever it was, gives it back.
+        """
+        connection, self._writer = self._writer or self.engine.connect(), None
+        try:
+            yield connection
+        except BaseException:
+            connection.close()
+            raise
+        if self._is_closed:
+            connection.close()
+        else:
+            self._writer = connection
+
+    def close(self) -> None:
+        """Close every connection: the idle ones now, one that a thread still uses when it comes back."""
+        self._is_closed = True
+        event.listen(self.engine.pool, "checkin", lambda _connection, entry: entry.close())
+        if self.turn.acquire(timeout=0.1):  # else the one who writes closes its connection
+            writer, self._writer = self._writer, None
+            self.turn.release()
+            if writer is not None:
+                writer.close()
+        self.engine.dispose()
 
 
 class SqlStore:
@@ -121,7 +151,8 @@ class SqlStore:
     def write(self) -> Iterator[SqlTransaction]:
         """Open a write transaction: committed on a clean exit, rolled back on any exception."""
         pool = self._own_pool()
-        with translated_faults(pool.driver_error), self._writer_turn(pool), pool.engine.connect() as connection:
+        borrowed = pool.kept_writer if self._dialect.is_sqlite else pool.engine.connect
+        with translated_faults(pool.driver_error), self._writer_turn(pool), borrowed() as connection:
             self._begin(connection, "BEGIN IMMEDIATE")
             transaction = SqlTransaction(connection, self._dialect)
             yield transaction
@@ -202,6 +233,4 @@ class SqlStore:
 
     def close(self) -> None:
         """Close every connection: the idle ones now, one that a thread still uses when it comes back."""
-        engine = self._own_pool().engine
-        event.listen(engine.pool, "checkin", lambda _connection, entry: entry.close())
-        engine.dispose()
+        self._own_pool().close()

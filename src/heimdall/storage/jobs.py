@@ -47,6 +47,11 @@ _HEARTBEAT: Final = (
 _CONTROL: Final = select(jobs.c.pending_action).where(_CLAIMED)
 _HELD_CONTROL: Final = _CONTROL.with_for_update()
 _VERSION: Final = DriverStatement("SELECT version FROM jobs WHERE id = :job")
+# Questions that an index alone answers, each in one pass.
+_FINGERPRINT: Final = DriverStatement(
+    "SELECT count(*), coalesce(sum(version), 0), (SELECT max(created_at) FROM jobs), (SELECT coalesce(max(position), 0) FROM events)"
+    " FROM jobs"
+)
 _PROGRESS: Final = DriverStatement(
     "UPDATE jobs SET current_epoch = :current_epoch, progress_percent = :progress_percent, estimated_completion = :estimated_completion,"
     " best_epoch = :best_epoch, best_val_loss = :best_val_loss, best_val_error_median_m = :best_val_error_median_m,"
@@ -135,15 +140,11 @@ class SqlJobs:
 
     def fingerprint(self) -> str:
         """Return a short text that changes whenever any job is added, changed or removed (for ETags)."""
-        # Three questions, so that an index alone answers each.
-        statement = select(
-            select(func.count()).select_from(jobs).scalar_subquery(),
-            select(func.coalesce(func.sum(jobs.c.version), 0)).scalar_subquery(),
-            select(func.max(jobs.c.created_at)).scalar_subquery(),
-        )
-        count, versions, newest = self._connection.execute(statement).one()
-        newest_us = 0 if newest is None else int(newest.timestamp() * 1_000_000)
-        return f"{count}-{int(versions)}-{newest_us:x}-{self._events.last_position()}"
+        self._events.flush()
+        found = _FINGERPRINT.fetch(self._connection, self._dialect, {})
+        assert found is not None
+        count, versions, newest, position = found
+        return f"{count}-{versions}-{newest or 0}-{position}"
 
     def claim(self, job_id: str, *, worker_id: str, lease_until: datetime, now: datetime) -> Job | None:
         """Take a pending job without a pending action: running, attempt + 1, last_seq + 1, version + 1. None where it is not pending."""

@@ -9,12 +9,12 @@ from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
 from heimdall.api.deps import services
-from heimdall.api.documentation import errors
+from heimdall.api.documentation import Route, errors
 from heimdall.api.responses import join_entities, json_response
 from heimdall.api.schemas import AuditPage
 from heimdall.domain.audit import AuditAction, AuditQuery
 
-router = APIRouter(prefix="/api/v1", tags=["access"])
+router = APIRouter(prefix="/api/v1", tags=["access"], route_class=Route)
 
 _MAX_PAGE = 1000
 

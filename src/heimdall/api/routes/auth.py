@@ -12,7 +12,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from heimdall.api.credentials import SESSION_COOKIE
 from heimdall.api.deps import services
-from heimdall.api.documentation import errors
+from heimdall.api.documentation import Route, errors
 from heimdall.api.responses import entity_response
 from heimdall.domain.access import Principal
 from heimdall.domain.errors import AuthenticationError, NotFoundError
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from heimdall.api.credentials import Credentials
     from heimdall.api.oidc import IdentityProvider
 
-router = APIRouter(tags=["access"])
+router = APIRouter(tags=["access"], route_class=Route)
 
 LOGIN_PATH: Final = "/auth/login"
 CALLBACK_PATH: Final = "/auth/callback"

@@ -10,14 +10,14 @@ from starlette.responses import Response
 
 from heimdall.api.bodies import body_schema, media_type, read_json
 from heimdall.api.deps import DatasetId, check_rate, services
-from heimdall.api.documentation import errors
+from heimdall.api.documentation import Route, errors
 from heimdall.api.responses import entity_response, page_body, tagged_response
 from heimdall.api.schemas import DatasetPage
 from heimdall.api.uploads import read_fields, receive_multipart
 from heimdall.domain.datasets import Dataset, DatasetPreview, ImportDatasetConfig, SyntheticDatasetConfig
 from heimdall.domain.errors import InvalidInputError
 
-router = APIRouter(prefix="/api/v1/training/datasets", tags=["data sets"])
+router = APIRouter(prefix="/api/v1/training/datasets", tags=["data sets"], route_class=Route)
 
 MAX_FILES = 64
 

@@ -13,11 +13,12 @@ import heimdall
 from heimdall.api.background import BackgroundTasks
 from heimdall.api.credentials import Credentials
 from heimdall.api.deps import services
+from heimdall.api.documentation import Route
 from heimdall.api.responses import entity_response
 from heimdall.api.schemas import Dependency, Liveness, Readiness
 from heimdall.domain.errors import HeimdallError, LockedError
 
-router = APIRouter(tags=["health"])
+router = APIRouter(tags=["health"], route_class=Route)
 
 _WRITE_PATIENCE_S: Final = 1.5
 """s to wait for the database's write lock: an epoch's transaction is a thousand times shorter."""

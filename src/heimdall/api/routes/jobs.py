@@ -11,7 +11,7 @@ from starlette.responses import Response
 
 from heimdall.api.bodies import body_schema, read_json
 from heimdall.api.deps import JobId, Since, check_rate, services
-from heimdall.api.documentation import errors
+from heimdall.api.documentation import Route, errors
 from heimdall.api.frames import write_frame
 from heimdall.api.responses import entity_response, is_unchanged, json_response, make_etag, page_body
 from heimdall.api.schemas import ContinueJob, CreatedJob, EventPage, JobPage, TrainingJob
@@ -21,7 +21,7 @@ from heimdall.domain.events import EventFrame, EventType
 from heimdall.domain.jobs import Job, JobStatus, TrainingJobConfig
 from heimdall.domain.ports import JobQuery, JobSort
 
-router = APIRouter(prefix="/api/v1/training", tags=["jobs"])
+router = APIRouter(prefix="/api/v1/training", tags=["jobs"], route_class=Route)
 
 MAX_PAGE = 200
 MAX_EVENTS = 5000

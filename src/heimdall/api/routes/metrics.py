@@ -8,14 +8,14 @@ from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
 from heimdall.api.deps import JobId, services
-from heimdall.api.documentation import errors
+from heimdall.api.documentation import Route, errors
 from heimdall.api.metric_rows import write_rows
 from heimdall.api.responses import FileStream, is_unchanged, json_response, make_etag
 from heimdall.domain.errors import InvalidInputError
 from heimdall.domain.metrics import VALUE_FIELDS, TrainingMetric
 from heimdall.services.metrics import MAX_POINTS, MIN_POINTS
 
-router = APIRouter(prefix="/api/v1/training/jobs/{job_id}", tags=["metrics"])
+router = APIRouter(prefix="/api/v1/training/jobs/{job_id}", tags=["metrics"], route_class=Route)
 
 
 @router.get(

@@ -12,7 +12,7 @@ from starlette.responses import Response
 
 from heimdall.api.bodies import body_schema, read_json
 from heimdall.api.deps import ModelId, check_rate, services
-from heimdall.api.documentation import errors
+from heimdall.api.documentation import Route, errors
 from heimdall.api.measurements import Measurements
 from heimdall.api.ratelimit import Gate
 from heimdall.api.responses import FileStream, entity_response, json_response, page_body, tagged_response
@@ -21,7 +21,7 @@ from heimdall.api.uploads import UPLOAD_SCHEMA, receive_bundle
 from heimdall.domain.errors import HeimdallError
 from heimdall.domain.models import ExportOptions, TrainedModelDetail
 
-router = APIRouter(prefix="/api/v1/training/models", tags=["models"])
+router = APIRouter(prefix="/api/v1/training/models", tags=["models"], route_class=Route)
 
 
 @router.get("", summary="List models", response_model=ModelPage, responses={304: {"description": "Unchanged."}, **errors()})
