@@ -26,7 +26,7 @@ from bench.reporting import print_table
 from bench.serving import serve
 from bench.socket_latency import measure as measure_sockets
 from heimdall.bootstrap import Container
-from heimdall.domain.jobs import Claim, JobStatus
+from heimdall.domain.jobs import Claim
 from heimdall.domain.metrics import VALUE_FIELDS
 from tests.serving import make_container, make_report
 
@@ -47,7 +47,7 @@ def measure_length(folder: Path, lengths: Sequence[int]) -> tuple[Lines, Lines]:
     found: Lines = {"chart view, 800 points: server": [], "next epoch: worker": []}
     memory: Lines = {"server after 20 views of the run": []}
     for length, job_id in runs.items():
-        found["next epoch: worker"].append(repeat(length, lambda i=job_id, n=length: time_epochs(container, i, n)))
+        found["next epoch: worker"].append(repeat(length, lambda i=job_id: time_epochs(container, i)))
     for length, job_id in runs.items():
         path = f"/training/jobs/{job_id}/metrics?max_points=800&{FIVE}"
         with serve(folder) as server:  # a server of its own, so that its memory is of this run alone
@@ -60,16 +60,16 @@ def measure_length(folder: Path, lengths: Sequence[int]) -> tuple[Lines, Lines]:
     return found, memory
 
 
-def time_epochs(container: Container, job_id: str, length: int, num_epochs: int = 100) -> float:
-    """Return the ms of processor of one more epoch on a run of this length. What was added is overwritten the next time."""
+def time_epochs(container: Container, job_id: str, num_epochs: int = 100) -> float:
+    """Return the ms of the worker's processor for one more epoch of this run."""
     with container.store.read() as tx:
         job = tx.jobs.get(job_id)
-    assert job.status is JobStatus.RUNNING
+    length = next(container.metrics.iterate(job_id, since_epoch=job.current_epoch, max_points=10), [(job.current_epoch,)])[-1][0]
     claim = Claim(job_id=job_id, worker_id="bench", attempt=job.attempt)
     values = dict.fromkeys(VALUE_FIELDS, 0.5)
     busy_s = time.thread_time()
     for epoch in range(length + 1, length + 1 + num_epochs):
-        container.attempts.record_epoch(claim, make_report(claim, epoch, 10 * length + num_epochs, **values))
+        container.attempts.record_epoch(claim, make_report(claim, epoch, 2 * epoch, **values))
     return 1000 * (time.thread_time() - busy_s) / num_epochs
 
 

@@ -121,7 +121,9 @@ def main() -> int:
         claims = [make_job(container)[1] for _ in range(options.jobs)]
         job_ids = [claim.job_id for claim in claims]
         with serve(Path(folder)) as server:
-            tasks = [json.dumps([folder, claim.model_dump(), num_epochs, 1 / options.rate]) for claim in claims]
+            gap_s = 1 / options.rate
+            paces = [(num_epochs, gap_s, gap_s * number / options.jobs) for number in range(options.jobs)]
+            tasks = [json.dumps([folder, claim.model_dump(), *pace]) for claim, pace in zip(claims, paces, strict=True)]
             command = [sys.executable, "-m", "bench.load", "--be"]
             workers = [subprocess.Popen([*command, task], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for task in tasks]
             viewers = [Viewer(server.port, job_ids, comes_and_goes=number % 2 == 1) for number in range(options.viewers)]

@@ -41,7 +41,7 @@ class Sizes:
     """s that one step of one product may take."""
 
 
-QUICK = Sizes(rounds=3, burst_epochs=500, paced_epochs=20, history_epochs=5_000, jobs=300, reads=7, train_pairs=5, limit_s=60)
+QUICK = Sizes(rounds=3, burst_epochs=500, paced_epochs=20, history_epochs=20_000, jobs=1_000, reads=7, train_pairs=5, limit_s=60)
 
 
 def prepare(product: Product, folder: Path) -> None:
