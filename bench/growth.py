@@ -140,13 +140,26 @@ def main() -> None:
             for point in points
         }
         print_table(f"{title}, {y_label}", rows)
-        if options.plots:
-            note = f"{datetime.now(UTC):%Y-%m-%d}, median and spread of {ROUNDS} rounds, bench/growth.py"
-            (options.plots / f"growth-{key}.svg").write_text(draw_plot(title, x_label, y_label, lines, note))
-    out = Path(__file__).parent / "out"
-    out.mkdir(exist_ok=True)
-    body = {key: {name: [vars(point) for point in points] for name, points in lines.items()} for key, lines in found.items()}
-    (out / "growth.json").write_text(json.dumps(body, indent=1) + "\n")
+    draw(remember(found), options.plots)
+
+
+def remember(found: dict[str, Lines]) -> dict[str, Lines]:
+    """Write what was found to ``bench/out/growth.json`` and return it with what earlier runs left there."""
+    path = Path(__file__).parent / "out" / "growth.json"
+    path.parent.mkdir(exist_ok=True)
+    known = json.loads(path.read_text()) if path.exists() else {}
+    known |= {key: {name: [vars(point) for point in points] for name, points in lines.items()} for key, lines in found.items()}
+    path.write_text(json.dumps(known, indent=1) + "\n")
+    return {key: {name: [Point(**point) for point in points] for name, points in lines.items()} for key, lines in known.items()}
+
+
+def draw(known: dict[str, Lines], folder: Path | None) -> None:
+    """Write the pictures where they are wanted."""
+    for key, lines in known.items():
+        title, x_label, y_label = PICTURES[key]
+        note = f"{datetime.now(UTC):%Y-%m-%d}, median and spread of {ROUNDS} rounds, bench/growth.py"
+        if folder:
+            (folder / f"growth-{key}.svg").write_text(draw_plot(title, x_label, y_label, lines, note))
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from xml.sax.saxutils import escape
 
 COLOURS: Final = ("#2563eb", "#d97706", "#059669", "#7c3aed")
 _WIDTH, _HEIGHT = 640, 360
-_LEFT, _RIGHT, _TOP, _BOTTOM = 64, 16, 40, 52
+_LEFT, _RIGHT, _TOP, _BOTTOM = 64, 36, 40, 52
 
 
 @dataclass(frozen=True)
