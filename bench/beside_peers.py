@@ -10,7 +10,9 @@ from __future__ import annotations
 import argparse
 import os
 import shutil
+import signal
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -30,7 +32,8 @@ ROOT = Path(__file__).parents[1]
 class Comparison:
     """One run of all products, whose failures are noted and stop nothing else."""
 
-    def __init__(self, products: list[Product], folder: Path, sizes: Sizes) -> None:
+    def __init__(self, products: list[Product], folder: Path, sizes: Sizes, minutes: float) -> None:
+        self._end = time.monotonic() + 60 * minutes
         self._products = products
         self._folder = folder
         self._sizes = sizes
@@ -108,6 +111,9 @@ class Comparison:
 
     def _note(self, product: Product, part: str, measure: Callable[[], Figures]) -> None:
         began = time.monotonic()
+        if began > self._end:
+            self.problems[product.name].append(f"{part}: the time given to the whole run was over before the last rounds")
+            return
         try:
             self.rounds[product.name].append(measure())
         except (RuntimeError, OSError, ValueError, KeyError, subprocess.SubprocessError) as error:
@@ -124,6 +130,7 @@ def read_options() -> tuple[argparse.Namespace, Sizes]:
     parser.add_argument("--quick", action="store_true", help="small sizes")
     parser.add_argument("--peers", nargs="*", choices=list(WANTED), default=list(WANTED))
     parser.add_argument("--rounds", type=int)
+    parser.add_argument("--minutes", type=float, default=90, help="begin nothing after this; what is there is written")
     parser.add_argument("--only", choices=["live", "reads"])
     parser.add_argument("--page", type=Path, default=ROOT / "docs" / "figures-peers.md")
     options = parser.parse_args()
@@ -137,19 +144,20 @@ def main() -> None:
     absent = {peer: why for peer in options.peers if (why := install(peer))}
     products = [PRODUCTS[name] for name in ("heimdall", *options.peers) if name not in absent]
     folder = Path(tempfile.mkdtemp(prefix="beside-peers-"))
+    comparison = Comparison(products, folder, sizes, options.minutes)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended from outside"))
     try:
-        comparison = Comparison(products, folder, sizes)
         if options.only != "reads":
             comparison.measure_live()
         if options.only != "live":
             comparison.measure_reads()
-    finally:
+    finally:  # also where it is ended from outside: an hour's figures are not thrown away
         shutil.rmtree(folder, ignore_errors=True)
-    versions = {product.name: read_version(product.name) for product in products}
-    problems = comparison.problems | {peer: [why] for peer, why in absent.items()}
-    record = make_record(comparison.rounds, versions, problems, sizes, load)
-    write_json(record, ROOT / "bench" / "out" / "peers.json")
-    write_page(record, options.page)
+        versions = {product.name: read_version(product.name) for product in products}
+        problems = comparison.problems | {peer: [why] for peer, why in absent.items()}
+        record = make_record(comparison.rounds, versions, problems, sizes, load)
+        write_json(record, ROOT / "bench" / "out" / "peers.json")
+        write_page(record, options.page)
     print(options.page.read_text())
 
 

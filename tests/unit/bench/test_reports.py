@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import asdict
 from xml.etree import ElementTree
 
-from bench.peers.measuring import Sizes
+from bench.beside_peers import Comparison
+from bench.peers.measuring import QUICK, Sizes
+from bench.peers.products import PRODUCTS
 from bench.peers.report import summarize_rounds, write_page
 from bench.plotting import Point, draw_plot
 from bench.soak import Viewer, find_losses, slope_mb_per_min
@@ -37,6 +39,17 @@ def test_the_page_beside_the_peers_keeps_rows_where_a_peer_wins(tmp_path) -> Non
     assert f"| {name} | 3 (2-4) | - | 1.5 (1-2) x 0.5 | trackio |" in lines
     assert f"| {throughput} | 0.9 (0.9-0.9) | - | 0.45 (0.45-0.45) x 2 | heimdall |" in lines
     assert lines.count("- aim: live: it did not start") == 1
+
+
+def test_a_comparison_whose_time_is_over_begins_nothing_and_says_so(tmp_path) -> None:
+    comparison = Comparison([PRODUCTS["aim"]], tmp_path, QUICK, minutes=-1)
+    comparison.measure_live()
+    assert comparison.rounds == {"aim": []}
+    assert set(comparison.problems["aim"]) == {
+        "live: the time given to the whole run was over before the last rounds",
+        "training: the time given to the whole run was over before the last rounds",
+    }
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_plot_puts_larger_values_higher_and_shows_the_spread() -> None:
