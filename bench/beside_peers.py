@@ -64,7 +64,7 @@ class Comparison:
             folder = self._folder / f"reads-{product.name}"
             try:
                 filled[product.name] = fill(product, folder, self._sizes)
-            except (RuntimeError, OSError, subprocess.SubprocessError, ValueError) as error:
+            except (RuntimeError, OSError, ValueError, LookupError, subprocess.SubprocessError) as error:
                 self.problems[product.name].append(f"reads: {_say(error)}")
                 continue
             if filled[product.name]["jobs"] < self._sizes.jobs:
@@ -116,7 +116,7 @@ class Comparison:
             return
         try:
             self.rounds[product.name].append(measure())
-        except (RuntimeError, OSError, ValueError, KeyError, subprocess.SubprocessError) as error:
+        except (RuntimeError, OSError, ValueError, LookupError, subprocess.SubprocessError) as error:
             self.problems[product.name].append(f"{part}: {_say(error)}")
         print(f"{product.name:12} {part:9} {time.monotonic() - began:6.1f} s", flush=True)
 

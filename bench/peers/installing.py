@@ -27,7 +27,7 @@ def install(peer: str, limit_s: float = 600) -> str | None:
     except subprocess.TimeoutExpired:
         return f"not installed within {limit_s:g} s"
     except subprocess.CalledProcessError as error:
-        return f"could not be installed: {str(error.stderr).strip().splitlines()[-1][:200]}"
+        return f"could not be installed: {' '.join(str(error.stderr).split())[-200:]}"
     stamp.write_text(WANTED[peer])
     return None
 

@@ -148,7 +148,7 @@ def fill(product: Product, folder: Path, sizes: Sizes) -> dict[str, Any]:
     environment = product.environment(folder, 0)
     found = subprocess.run(command, env=environment, cwd=folder, capture_output=True, text=True, timeout=3 * sizes.limit_s, check=False)
     if found.returncode:
-        raise RuntimeError(f"the store could not be filled: {found.stderr.strip().splitlines()[-1][:200]}")
+        raise RuntimeError(f"the store could not be filled: {found.stderr.strip()[-200:]}")
     filled: dict[str, Any] = json.loads(found.stdout)
     return filled
 
