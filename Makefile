@@ -5,7 +5,7 @@ PY := .venv/bin/python
 BIN := .venv/bin
 STAMPS := .stamps
 .DEFAULT_GOAL := help
-.PHONY: help install dev up test test-py test-front check audit bench chaos chaos-long gen gen-check fmt clean chromium services shots
+.PHONY: help install dev up test test-py test-front check audit bench bench-peers budget chaos chaos-long gen gen-check fmt clean chromium services shots
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -90,6 +90,12 @@ audit: dev ## ask for known weaknesses of what Heimdall stands on; says what cou
 
 bench: dev ## measure; a table and JSON per figure
 	$(PY) bench/run_all.py $(ARGS)
+
+bench-peers: dev ## measure ours and the peers in one run and write docs/figures-peers.md (ARGS=--quick for small sizes)
+	$(PY) -m bench.beside_peers $(ARGS)
+
+budget: dev ## count what the hot paths cost and write the table that tests/budget compares with (say why in the commit)
+	$(PY) -m tests.budget.judging --write
 
 shots: dev $(STAMPS)/frontend ## take the pictures of docs/training-ui anew (needs chromium)
 	$(PY) deploy/shots.py

@@ -10,8 +10,13 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).parent
-SKIPPED = {"run_all", "reporting", "serving", "physics_tables", "powder_folds", "powder_reference"}
-"""The POWDER scripts need the measured data (docs/results.md), the tables of physics a terrain file (docs/discussions)."""
+SKIPPED = {
+    *("run_all", "reporting", "serving", "plotting"),
+    *("physics_tables", "powder_folds", "powder_reference"),
+    *("beside_peers", "training_frameworks", "soak", "commit_lock"),
+}
+"""The POWDER scripts need the measured data (docs/results.md), the tables of physics a terrain file (docs/discussions). Those beside
+peers need a package index (``make bench-peers``); a soak takes half an hour, ``commit_lock`` needs PostgreSQL."""
 
 
 def main() -> int:

@@ -92,6 +92,27 @@ class Stopwatch:
         return None
 
 
+def make_request(
+    folder: Path, *, epochs: int, num_examples: int = 5000, architecture: str = "deepsets-s", **changes: object
+) -> TrainingRequest:
+    """Build a data set in ``folder`` and return the request to train on it."""
+    for name in ("data", "work"):
+        (folder / name).mkdir()
+    built = build_synthetic(SyntheticDatasetConfig(name="bench", num_examples=num_examples), folder / "data", lambda share: None)
+    dataset = Dataset(
+        id="bench",
+        name="bench",
+        status=DatasetStatus.READY,
+        kind=DatasetKind.SYNTHETIC,
+        created_at=datetime.now(UTC),
+        config_hash="",
+        content_hash=built.content_hash,
+    )
+    given = {"model_architecture": architecture, "epochs": epochs, "early_stopping_patience": 0, "device": "cpu", **changes}
+    config = TrainingJobConfig.model_validate({"job_name": "bench", "dataset_id": "bench", **given})
+    return TrainingRequest("bench", 1, config, dataset, folder / "data", folder / "work")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--pairs", type=int, default=30)
@@ -100,28 +121,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        (folder / "data").mkdir()
-        (folder / "work").mkdir()
-        built = build_synthetic(SyntheticDatasetConfig(name="bench", num_examples=5000), folder / "data", lambda share: None)
-        dataset = Dataset(
-            id="bench",
-            name="bench",
-            status=DatasetStatus.READY,
-            kind=DatasetKind.SYNTHETIC,
-            created_at=datetime.now(UTC),
-            config_hash="",
-            content_hash=built.content_hash,
-        )
-        config = TrainingJobConfig(
-            job_name="bench",
-            dataset_id="bench",
-            model_architecture=options.architecture,
-            epochs=options.pairs + 1,
-            early_stopping_patience=0,
-            device="cpu",
-        )
-        request = TrainingRequest("bench", 1, config, dataset, folder / "data", folder / "work")
+        request = make_request(Path(name), epochs=options.pairs + 1, architecture=options.architecture)
         stopwatch = Stopwatch(HandWritten(prepare_run(request)))
         train(request, stopwatch)
     ours, theirs = (statistics.median(column) for column in zip(*stopwatch.pairs[1:], strict=True))

@@ -103,5 +103,6 @@ def test_tracked_files_name_no_workplace_and_no_registry() -> None:
 
 def test_every_bench_script_can_be_started() -> None:
     names = [f"bench.{path.stem}" for path in (ROOT / "bench").glob("*.py")]
+    names += [f"bench.peers.{path.stem}" for path in (ROOT / "bench" / "peers").glob("*.py")]
     found = subprocess.run([sys.executable, "-c", f"import {', '.join(names)}"], cwd=ROOT, capture_output=True, text=True, check=False)
     assert found.returncode == 0, found.stderr

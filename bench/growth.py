@@ -1,0 +1,166 @@
+"""How cost grows: with the length of a run, the number of jobs, the number of clients. Processor time: neighbours disturb it less.
+
+Run: ``.venv/bin/python -m bench.growth [--full] [--plots docs/img]``. Wanted: a chart's view flat in the run's length, the first page flat
+in the number of jobs, a worker's epoch flat in the epochs before it, memory of the server flat in the history that it serves. ``--full``
+goes to a million epochs, a hundred thousand jobs and 5 000 clients, and takes some ten minutes. ``--plots`` writes the pictures.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import resource
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+import psutil
+
+from bench.plotting import Point, draw_plot
+from bench.reads import FIVE, fill_jobs, fill_run
+from bench.reporting import print_table
+from bench.serving import serve
+from bench.socket_latency import measure as measure_sockets
+from heimdall.bootstrap import Container
+from heimdall.domain.jobs import Claim
+from heimdall.domain.metrics import VALUE_FIELDS
+from tests.serving import make_container, make_report
+
+Lines = dict[str, list[Point]]
+ROUNDS = 3
+
+
+def repeat(size: float, measure: Callable[[], float]) -> Point:
+    """Measure some times."""
+    values = [measure() for _ in range(ROUNDS)]
+    return Point(size, statistics.median(values), min(values), max(values))
+
+
+def measure_length(folder: Path, lengths: Sequence[int]) -> tuple[Lines, Lines]:
+    """Return what a view costs the server and an epoch the worker, and the server's memory, for each length of run."""
+    container = make_container(folder)
+    runs = {length: fill_run(container, length) for length in lengths}
+    found: Lines = {"chart view, 800 points: server": [], "next epoch: worker": []}
+    memory: Lines = {"server after 20 views of the run": []}
+    for length, job_id in runs.items():
+        found["next epoch: worker"].append(repeat(length, lambda i=job_id: time_epochs(container, i)))
+    for length, job_id in runs.items():
+        path = f"/training/jobs/{job_id}/metrics?max_points=800&{FIVE}"
+        with serve(folder) as server:  # a server of its own, so that its memory is of this run alone
+            server.read(path, times=3, gzip=True)
+            point = repeat(length, lambda s=server, p=path: s.read(p, times=20, gzip=True)["cpu_ms"])
+            found["chart view, 800 points: server"].append(point)
+            memory_mb = psutil.Process(server.pid).memory_info().rss / 1e6
+            memory["server after 20 views of the run"].append(Point(length, memory_mb, memory_mb, memory_mb))
+    container.close()
+    return found, memory
+
+
+def time_epochs(container: Container, job_id: str, num_epochs: int = 100) -> float:
+    """Return the ms of the worker's processor for one more epoch of this run."""
+    with container.store.read() as tx:
+        job = tx.jobs.get(job_id)
+    length = next(container.metrics.iterate(job_id, since_epoch=job.current_epoch, max_points=10), [(job.current_epoch,)])[-1][0]
+    claim = Claim(job_id=job_id, worker_id="bench", attempt=job.attempt)
+    values = dict.fromkeys(VALUE_FIELDS, 0.5)
+    busy_s = time.thread_time()
+    for epoch in range(length + 1, length + 1 + num_epochs):
+        container.attempts.record_epoch(claim, make_report(claim, epoch, 2 * epoch, **values))
+    return 1000 * (time.thread_time() - busy_s) / num_epochs
+
+
+def measure_jobs(folder: Path, counts: Sequence[int]) -> Lines:
+    """Return what the first page costs the server for each number of jobs."""
+    container = make_container(folder)
+    found: Lines = {"first page: server": []}
+    there = 0
+    for count in counts:
+        fill_jobs(container, count - there)
+        there = count
+        with serve(folder) as server:
+            server.read("/training/jobs", times=3, gzip=True)
+            found["first page: server"].append(repeat(count, lambda s=server: s.read("/training/jobs", times=20, gzip=True)["cpu_ms"]))
+    container.close()
+    return found
+
+
+def measure_clients(folder: Path, counts: Sequence[int]) -> Lines:
+    """Return the us of the server's processor for one delivery, for each number of clients."""
+    container = make_container(folder)
+    found: Lines = {"one delivery: server": []}
+    with serve(folder) as server:
+        for count in counts:
+            num_events = max(20, min(500, 20_000 // count))
+
+            def deliver(count: int = count, num_events: int = num_events) -> float:
+                return asyncio.run(measure_sockets(container, server, num_clients=count, num_events=num_events, gap_s=0.0)).server_us
+
+            found["one delivery: server"].append(repeat(count, deliver))
+    container.close()
+    return found
+
+
+PICTURES = {
+    "length": ("Cost against the length of a run", "epochs", "ms of processor"),
+    "memory": ("The server's memory against the length of a run", "epochs", "MB"),
+    "jobs": ("Cost of the list's first page against the number of jobs", "jobs", "ms of processor"),
+    "clients": ("Cost of a delivery against the number of sockets", "clients", "us of processor"),
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--full", action="store_true")
+    parser.add_argument("--only", nargs="*", choices=["length", "jobs", "clients"], default=["length", "jobs", "clients"])
+    parser.add_argument("--plots", type=Path)
+    options = parser.parse_args()
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    lengths = [10**power for power in range(2, 7 if options.full else 5)]
+    counts = [10**power for power in range(1, 6 if options.full else 4)]
+    clients = [1, 10, 100, 1000, 5000] if options.full else [1, 10, 100]
+    found: dict[str, Lines] = {}
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        if "length" in options.only:
+            found["length"], found["memory"] = measure_length(folder / "runs", lengths)
+        if "jobs" in options.only:
+            found["jobs"] = measure_jobs(folder / "jobs", counts)
+        if "clients" in options.only:
+            found["clients"] = measure_clients(folder / "clients", clients)
+    for key, lines in found.items():
+        title, x_label, y_label = PICTURES[key]
+        rows = {
+            f"{line}, {point.x:g} {x_label}": {"median": point.median, "min": point.least, "max": point.most}
+            for line, points in lines.items()
+            for point in points
+        }
+        print_table(f"{title}, {y_label}", rows)
+    draw(remember(found), options.plots)
+
+
+def remember(found: dict[str, Lines]) -> dict[str, Lines]:
+    """Write what was found to ``bench/out/growth.json`` and return it with what earlier runs left there."""
+    path = Path(__file__).parent / "out" / "growth.json"
+    path.parent.mkdir(exist_ok=True)
+    known = json.loads(path.read_text()) if path.exists() else {}
+    known |= {key: {name: [vars(point) for point in points] for name, points in lines.items()} for key, lines in found.items()}
+    path.write_text(json.dumps(known, indent=1) + "\n")
+    return {key: {name: [Point(**point) for point in points] for name, points in lines.items()} for key, lines in known.items()}
+
+
+def draw(known: dict[str, Lines], folder: Path | None) -> None:
+    """Write the pictures where they are wanted."""
+    for key, lines in known.items():
+        title, x_label, y_label = PICTURES[key]
+        note = f"{datetime.now(UTC):%Y-%m-%d}, median and spread of {ROUNDS} rounds, bench/growth.py"
+        if folder:
+            (folder / f"growth-{key}.svg").write_text(draw_plot(title, x_label, y_label, lines, note))
+
+
+if __name__ == "__main__":
+    main()
