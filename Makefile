@@ -58,8 +58,10 @@ MINUTES ?= 30
 chaos-long: $(STAMPS)/dev ## the same for MINUTES=30 on each size, the broker gone for a minute at a time
 	$(PY) -m chaos --size embedded --size rabbitmq --size redis --seconds $$(( $(MINUTES) * 60 )) --broker-gone 60 --report chaos-report.json $(if $(SEED),--seed $(SEED)) $(ARGS)
 
+# A process a core for what computes and waits; the browser's tests have the machine for themselves.
 test-py: $(STAMPS)/dev
-	$(PY) -m pytest $(ARGS)
+	$(PY) -m pytest -n 2 --dist loadfile --ignore tests/e2e $(ARGS)
+	$(PY) -m pytest tests/e2e $(ARGS)
 
 test-front: $(STAMPS)/npm
 	cd frontend && npm run --silent test
