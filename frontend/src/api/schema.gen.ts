@@ -1099,6 +1099,8 @@ export interface components {
             parity_examples: number | null;
             /** @description largest ONNX to PyTorch difference, normalized units */
             parity_max_abs_diff: number | null;
+            /** @description m, the same of positions alone */
+            parity_position_diff_m: number | null;
             training_duration_seconds: number | null;
         };
         /**
@@ -1661,6 +1663,8 @@ export interface components {
             matched: number | null;
             /** @description largest difference from the expected output */
             max_abs_diff: number | null;
+            /** @description 'm' where positions were compared; null where nobody said */
+            max_abs_diff_unit: string | null;
             /** @enum {string} */
             status: "verified" | "unverified" | "failed";
             /** @description samples repeated */

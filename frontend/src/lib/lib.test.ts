@@ -3,14 +3,28 @@ import { growDomain, keepDomain } from '@/components/charts/steady'
 import { makeJob, makeMetric } from '@/test/samples'
 import { countGaps, curveOf, epochsOfWindow, makeX } from './curves'
 import { formSchema } from './field-schema'
-import { formatDuration, formatMetres, formatNumber, formatProgress, formatRoughly } from './format'
+import { formatClock, formatDuration, formatMetres, formatNumber, formatProgress, formatRoughly } from './format'
 import { judgeFreshness } from './freshness'
 import { estimateRun, toCli, toCurl, toFormValues } from './job-form'
 import { searchJobs, sortJobs } from './job-query'
 import { JOB_LIMITS } from './limits'
+import { readLogLine } from './log-line'
 import { attemptStarts, mergeRows, thinRows } from './metric-rows'
 import { logTicks, nearestIndex, type Point, paddedDomain, roundTicks, smooth, spreadLabels, thin } from './series'
 import { settleEach } from './settle'
+
+describe('a log line', () => {
+  it('keeps the time it was stored and what was said', () => {
+    const { clock, text } = readLogLine('2026-11-28T12:40:51.938919Z 12:40:51 job       attempt started  attempt=1')
+    expect(clock).toBe(formatClock('2026-11-28T12:40:51.938919Z'))
+    expect(text).toBe('attempt started  attempt=1')
+  })
+  it('leaves alone what is none of ours', () => {
+    const line = '  File "loop.py", line 3, in train'
+    expect(readLogLine(line)).toEqual({ clock: '', text: line })
+    expect(readLogLine(`2026-11-28T12:40:51.938919Z ${line}`).text).toBe(line)
+  })
+})
 
 describe('format', () => {
   it.each([

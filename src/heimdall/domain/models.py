@@ -36,6 +36,7 @@ class Verification(Entity):
     matched: int | None = Field(default=None, description="samples whose output agrees")
     total: int | None = Field(default=None, description="samples repeated")
     max_abs_diff: float | None = Field(default=None, description="largest difference from the expected output")
+    max_abs_diff_unit: str | None = Field(default=None, description="'m' where positions were compared; null where nobody said")
     latency_ms: float | None = Field(default=None, description="ms, median of one example")
     verified_at: Instant | None = None
 
@@ -91,6 +92,7 @@ class Performance(Entity):
     inference_latency_ms: float | None = Field(default=None, description="ms, median, one example, onnxruntime")
     onnx_speedup_factor: float | None = Field(default=None, description="PyTorch time over onnxruntime time, one example")
     parity_max_abs_diff: float | None = Field(default=None, description="largest ONNX to PyTorch difference, normalized units")
+    parity_position_diff_m: float | None = Field(default=None, description="m, the same of positions alone")
     parity_examples: int | None = None
 
 

@@ -157,6 +157,19 @@ describe('the create dialog', () => {
   })
 })
 
+describe('the metrics tab', () => {
+  it('offers the newest runs where none is selected, running ones first', async () => {
+    serve()
+    open('/training?tab=metrics')
+    expect(await screen.findByRole('heading', { name: 'No job selected' })).toBeInTheDocument()
+    const offered = screen.getAllByRole('button', { name: / (running|paused|completed|failed|cancelled)$/ })
+    expect(offered).toHaveLength(3)
+    expect(offered[0]).toHaveAccessibleName(/running$/)
+    await userEvent.click(offered[0] as HTMLElement)
+    expect(await screen.findByRole('group', { name: 'Loss' })).toBeInTheDocument()
+  })
+})
+
 describe('the models tab', () => {
   it('lists the models with their verification', async () => {
     serve()

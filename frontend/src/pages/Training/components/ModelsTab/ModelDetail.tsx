@@ -14,7 +14,7 @@ import { formatBytes, formatCount, formatDuration, formatMetres, formatNumber, f
 import { useTrainingStore } from '@/stores/trainingStore'
 import type { TrainedModel } from '../../types'
 import { BaselineTable, TensorTable } from './ModelTables'
-import { VerificationChecks, VerificationSeal } from './VerificationSeal'
+import { formatDifference, VerificationChecks, VerificationSeal } from './VerificationSeal'
 
 interface ModelDetailProps {
   modelId: string
@@ -119,9 +119,9 @@ function Body({ model, onShowJob }: { model: TrainedModelDetail; onShowJob: (job
               'Against PyTorch',
               `${formatNumber(performance.onnx_speedup_factor, 3)} × the speed`,
             ],
-            performance?.parity_max_abs_diff != null && [
-              'Largest difference',
-              formatNumber(performance.parity_max_abs_diff, 2),
+            performance?.parity_position_diff_m != null && [
+              'ONNX from PyTorch',
+              `at most ${formatDifference(performance.parity_position_diff_m, 'm')}`,
             ],
             performance?.training_duration_seconds != null && [
               'Training took',
