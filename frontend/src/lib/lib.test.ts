@@ -200,6 +200,20 @@ describe('rows of a long run', () => {
     expect(Math.max(...thinned.map((row) => row.val_loss ?? 0))).toBe(9)
     expect(Math.min(...thinned.map((row) => row.train_loss ?? 0))).toBe(-3)
   })
+  it('lose nothing of an old stretch by being thinned again and again', () => {
+    const fields = ['val_loss', 'train_loss'] as const
+    const noisy = (epoch: number) =>
+      makeMetric(epoch, { val_loss: (epoch * 7919) % 1000, train_loss: (epoch * 104729) % 1000 })
+    let kept = thinRows(
+      Array.from({ length: 4000 }, (_, index) => noisy(index + 1)),
+      fields,
+      400,
+    )
+    const before = kept.length
+    for (let epoch = 4001; epoch <= 5000; epoch += 1) kept = thinRows([...kept, noisy(epoch)], fields, 400, 600)
+    expect(kept.filter((row) => row.epoch <= 4000).length).toBeGreaterThan(before / 2)
+    expect(kept.length).toBeLessThanOrEqual(600)
+  })
   it('stay whole below the limit, and keep values that are no number', () => {
     expect(thinRows(rows, ['val_loss'], 400, 8000)).toBe(rows)
     const broken = rows.map((row) =>

@@ -130,7 +130,7 @@ function Body({ model, onShowJob }: { model: TrainedModelDetail; onShowJob: (job
           ]}
         />
         <div className="mt-2 flex items-center gap-1 text-sm text-muted">
-          sha256 <code className="min-w-0 truncate font-mono text-xs">{model.sha256}</code>
+          <span className="shrink-0">sha256</span> <code className="min-w-0 truncate font-mono text-xs">{model.sha256}</code>
           <CopyButton text={model.sha256} label="Copy the hash" />
         </div>
         <TensorTable title="Inputs" tensors={model.inputs} />
@@ -153,7 +153,7 @@ function LinkButton({ onClick, children }: { onClick: () => void; children: Reac
   return (
     <button
       type="button"
-      className="text-left font-medium text-accent underline-offset-2 max-sm:min-h-11 hover:underline dark:text-running"
+      className="text-left font-medium text-accent underline-offset-2 max-sm:-my-3 max-sm:min-h-11 hover:underline dark:text-running"
       onClick={onClick}
     >
       {children}
