@@ -268,6 +268,7 @@ class AttemptService:
                 training_config=job.config.model_dump(mode="json"),
                 performance=draft.performance,
                 normalization=draft.normalization,
+                accuracy_breakdown=draft.accuracy_breakdown,
                 samples_key=f"{folder}/samples.safetensors",
                 evaluation_key=f"{folder}/evaluation.safetensors",
                 weights_sha256=draft.weights_sha256,

@@ -33,6 +33,7 @@ from heimdall.training.architectures.build import count_parameters
 from heimdall.training.architectures.localizer import Localizer
 from heimdall.training.architectures.residual import ResidualLocalizer
 from heimdall.training.baselines import measure_baselines
+from heimdall.training.breakdown import break_down, find_heard
 from heimdall.training.calibration import find_stretch
 from heimdall.training.metrics import Evaluation, evaluate, summarize
 from heimdall.training.preparation import Run
@@ -129,6 +130,7 @@ def draft_model(run: Run, *, check_in: Callable[[], None]) -> ModelDraft:
         ),
         baselines=measure_baselines(run.arrays, run.train_rows, run.val_rows, check_in=check_in),
         physical_limit=limit_of_rows(run.arrays, run.val_rows),
+        accuracy_breakdown=break_down(run.arrays, run.val_rows, evaluation),
         performance=Performance(
             training_duration_seconds=run.state.total_seconds,
             inference_latency_ms=latency_ms,
@@ -293,15 +295,13 @@ def _write_samples(path: Path, run: Run, session: onnxruntime.InferenceSession, 
 
 def _write_evaluation(path: Path, run: Run, evaluation: Evaluation) -> None:
     rows = run.val_rows
-    mask = np.asarray(run.arrays.mask[rows])
-    is_heard = mask & (run.arrays.features[rows, :, run.scaling.heard_column] > 0) if run.scaling.heard_column is not None else mask
     _write(
         path,
         {
             "truth_enu_m": np.ascontiguousarray(run.arrays.target[rows], np.float64),
             "prediction_enu_m": evaluation.position_V2.astype(np.float32),
             "covariance_m2": evaluation.covariance_V22.astype(np.float32),
-            "num_heard": is_heard.sum(axis=1).astype(np.int32),
+            "num_heard": find_heard(run.arrays, rows).sum(axis=1).astype(np.int32),
             "row": rows.astype(np.int64),
         },
     )

@@ -93,6 +93,19 @@ def test_the_evaluation_agrees_with_the_metrics_and_with_numpy(trained):
     assert (evaluation["num_heard"] == arrays.features[evaluation["row"]][..., 0].sum(axis=1)).all()
 
 
+def test_the_breakdown_sorts_the_examples_of_the_evaluation(trained):
+    draft, _, _ = trained
+    evaluation = safetensors.numpy.load_file(draft.evaluation_path)
+    found = draft.accuracy_breakdown
+    assert [one.by for one in found.breakdowns] == ["receivers_heard", "snr_db", "hdop", "hull"]
+    assert {sum(group.num_examples for group in one.groups) for one in found.breakdowns} == {found.num_examples, len(evaluation["row"])}
+    counts = {group.label: group.num_examples for group in found.breakdowns[0].groups}
+    if all(label.isdigit() for label in counts):
+        assert counts == {str(count): int((evaluation["num_heard"] == count).sum()) for count in np.unique(evaluation["num_heard"])}
+    observed = next(point.observed for point in found.reliability if point.nominal == 0.68)
+    assert observed == pytest.approx(draft.final_metrics.val_coverage_68, abs=1e-9)
+
+
 def test_parity_and_latency_were_measured(trained):
     draft, _, _ = trained
     assert 0 < draft.performance.parity_max_abs_diff < 1e-5

@@ -178,4 +178,16 @@ describe('the models tab', () => {
     expect(screen.getAllByText(/Verified here: 5\/5/).length).toBeGreaterThan(0)
     expect(screen.getByText('Not verified')).toBeInTheDocument()
   })
+
+  it('shows in the detail view where a model is good and how honest its ellipses are', async () => {
+    serve()
+    server.use(http.get(`${API}/models/:id`, () => HttpResponse.json(data.models[0])))
+    open('/training?tab=models&model=model-1')
+    const table = within(await screen.findByRole('table', { name: 'Error by receivers that heard' }))
+    expect(table.getByRole('row', { name: /^8 to 12 .*96\.2 m/ })).toBeInTheDocument()
+    expect(screen.getByRole('table', { name: 'Error by place' })).toBeInTheDocument()
+    expect(screen.queryByRole('table', { name: /signal to noise/ })).not.toBeInTheDocument()
+    expect(screen.getByText(/promise more than they keep: the 68 % ellipse holds 55 %/)).toBeInTheDocument()
+    expect(screen.getByRole('img', { name: /68 % promised, 55 % observed/ })).toBeInTheDocument()
+  })
 })

@@ -13,6 +13,7 @@ import { Skeleton } from '@/components/ui/skeleton'
 import { formatBytes, formatCount, formatDuration, formatMetres, formatNumber, formatPercent } from '@/lib/format'
 import { useTrainingStore } from '@/stores/trainingStore'
 import type { TrainedModel } from '../../types'
+import { ModelBreakdown } from './ModelBreakdown'
 import { BaselineTable, TensorTable } from './ModelTables'
 import { formatDifference, VerificationChecks, VerificationSeal } from './VerificationSeal'
 
@@ -104,6 +105,11 @@ function Body({ model, onShowJob }: { model: TrainedModelDetail; onShowJob: (job
         />
         <BaselineTable model={model} />
       </Section>
+      {model.accuracy_breakdown && (
+        <Section title="Where it is good and where not">
+          <ModelBreakdown breakdown={model.accuracy_breakdown} />
+        </Section>
+      )}
       <Section title="Network">
         <Facts
           items={[
@@ -130,7 +136,8 @@ function Body({ model, onShowJob }: { model: TrainedModelDetail; onShowJob: (job
           ]}
         />
         <div className="mt-2 flex items-center gap-1 text-sm text-muted">
-          <span className="shrink-0">sha256</span> <code className="min-w-0 truncate font-mono text-xs">{model.sha256}</code>
+          <span className="shrink-0">sha256</span>{' '}
+          <code className="min-w-0 truncate font-mono text-xs">{model.sha256}</code>
           <CopyButton text={model.sha256} label="Copy the hash" />
         </div>
         <TensorTable title="Inputs" tensors={model.inputs} />
