@@ -24,7 +24,7 @@ export type { JobUpdate, LoadState, MetricsInfo, Tick, TrainingState } from './t
 const FEWEST_ROWS = 256
 
 /** Rows grow to this multiple before they are thinned again: the bound of a live curve's memory. */
-export const ROOM_TO_GROW = 1.25
+export const ROOM_TO_GROW = 1.1
 
 /** Rows kept of one run: for a card few, for charts as many as a long run is fetched with, so that no live epoch makes them coarser. */
 export const mostRows = (maxPoints: number): number =>
