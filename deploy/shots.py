@@ -117,6 +117,17 @@ def take_charts(camera: Camera, jobs: dict[str, str]) -> None:
     page.context.close()
 
 
+def take_detail(camera: Camera, studio: Studio, jobs: dict[str, str]) -> None:
+    """Photograph where a model is good and where not."""
+    model = studio.model_of(jobs["deep sets, quick look"])
+    page = camera.open(f"/training?tab=models&model={model['id']}", 1440, "light")
+    drawer = page.get_by_role("dialog")
+    drawer.get_by_role("heading", name="Where it is good").evaluate("heading => heading.scrollIntoView()")
+    settle(page)
+    drawer.screenshot(path=OUT / "model-detail.png", animations="disabled")
+    page.context.close()
+
+
 def walk_export_import(camera: Camera, studio: Studio, jobs: dict[str, str], folder: Path) -> dict[str, Any]:
     """Export a model by its dialog, delete it, import the file by its dialog; returns what was seen."""
     model = studio.model_of(jobs["deep sets, quick look"])
@@ -187,6 +198,7 @@ def main() -> int:
                 camera = Camera(browser, studio)
                 take_tabs(camera, jobs)
                 take_charts(camera, jobs)
+                take_detail(camera, studio, jobs)
                 results = {
                     "socket_frames": num_frames,
                     "phone": check_phone(camera, jobs),

@@ -198,6 +198,10 @@ def test_models_tab_lists_all_trained_models(open_page: Callable[..., Page], stu
     detail = page.get_by_role("dialog")
     for section in ("Lineage", "Verification", "Quality on held-out examples", "Network"):
         expect(detail.get_by_role("heading", name=section)).to_be_visible()
+    measured = studio.get(f"/training/models/{models[0]['id']}")["accuracy_breakdown"]
+    by_receivers = detail.get_by_role("table", name="Error by receivers that heard")
+    expect(by_receivers.get_by_role("rowheader")).to_have_text([group["label"] for group in measured["breakdowns"][0]["groups"]])
+    expect(detail.get_by_role("img", name="68 % promised")).to_be_attached()
 
 
 def export_model(page: Page, model_id: str, folder: Path, **choices: object) -> Path:

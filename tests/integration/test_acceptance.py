@@ -32,6 +32,11 @@ def test_real_data_become_a_model_that_proves_itself_in_another_instance(launch:
     listed = first.get("/training/models")["models"]
     assert [model["id"] for model in listed] == [job["model_id"]]
     assert {line["id"] for line in listed[0]["baselines"]} == {"centroid", "log-distance-ml", "knn", "radio-map"}
+    found = first.get(f"/training/models/{job['model_id']}")["accuracy_breakdown"]
+    # Strengths without a noise floor: the ratio is not known, so nothing is sorted by it.
+    assert [one["by"] for one in found["breakdowns"]] == ["receivers_heard", "hdop", "hull"]
+    assert {sum(group["num_examples"] for group in one["groups"]) for one in found["breakdowns"]} == {found["num_examples"]}
+    assert [point["nominal"] for point in found["reliability"]] == sorted(point["nominal"] for point in found["reliability"])
     bundle = first.client.get(f"/training/models/{job['model_id']}/export", params={"num_samples": 5})
     assert bundle.headers["content-disposition"] == f"attachment; filename={listed[0]['name'].replace(' ', '-')}-v1.heimdall"
 

@@ -519,6 +519,17 @@ export type webhooks = Record<string, never>;
 export interface components {
     schemas: {
         /**
+         * AccuracyBreakdown
+         * @description What the averages hide, measured on the validation split when the model was made.
+         */
+        AccuracyBreakdown: {
+            /** @default [] */
+            breakdowns: components["schemas"]["ErrorBreakdown"][];
+            num_examples: number;
+            /** @default [] */
+            reliability: components["schemas"]["ReliabilityPoint"][];
+        };
+        /**
          * Architecture
          * @description A network of the catalogue.
          */
@@ -871,6 +882,31 @@ export interface components {
             threads: number | null;
         };
         /**
+         * ErrorBreakdown
+         * @description The same examples, sorted by one thing that makes them easy or hard.
+         */
+        ErrorBreakdown: {
+            /**
+             * @description snr_db: mean over the receivers that heard; hdop: of time differences; hull: of the receivers that heard
+             * @enum {string}
+             */
+            by: "receivers_heard" | "snr_db" | "hdop" | "hull";
+            groups: components["schemas"]["ErrorGroup"][];
+        };
+        /**
+         * ErrorGroup
+         * @description Held-out examples of one kind.
+         */
+        ErrorGroup: {
+            /** @description share of truths inside their 68 % ellipse */
+            coverage_68: number;
+            error_median_m: number;
+            error_p68_m: number;
+            error_p95_m: number;
+            label: string;
+            num_examples: number;
+        };
+        /**
          * EventFrame
          * @description One message of a socket or of ``/events``.
          *
@@ -1099,6 +1135,8 @@ export interface components {
             parity_examples: number | null;
             /** @description largest ONNX to PyTorch difference, normalized units */
             parity_max_abs_diff: number | null;
+            /** @description m, the same of positions alone */
+            parity_position_diff_m: number | null;
             training_duration_seconds: number | null;
         };
         /**
@@ -1187,6 +1225,16 @@ export interface components {
             reason: string;
             /** @description 1-based data row of the source file */
             row: number;
+        };
+        /**
+         * ReliabilityPoint
+         * @description What an ellipse promises and what it keeps.
+         */
+        ReliabilityPoint: {
+            /** @description probability of the ellipse, 0 to 1 */
+            nominal: number;
+            /** @description share of truths inside it */
+            observed: number;
         };
         /**
          * RenameModel
@@ -1359,6 +1407,8 @@ export interface components {
          * @description A model with everything its bundle is written from.
          */
         TrainedModelDetail: {
+            /** @description null for models of bundles and of earlier versions */
+            accuracy_breakdown: components["schemas"]["AccuracyBreakdown"] | null;
             accuracy_radius_m: number | null;
             architecture: string;
             /** @default [] */
@@ -1661,6 +1711,8 @@ export interface components {
             matched: number | null;
             /** @description largest difference from the expected output */
             max_abs_diff: number | null;
+            /** @description 'm' where positions were compared; null where nobody said */
+            max_abs_diff_unit: string | null;
             /** @enum {string} */
             status: "verified" | "unverified" | "failed";
             /** @description samples repeated */

@@ -87,7 +87,7 @@ const CHARTS = [
   ['learning_rate', 'grad_norm'],
   ['val_coverage_68', 'samples_per_second'],
 ]
-const POINTS_PER_SERIES = 400
+export const POINTS_PER_SERIES = 400
 
 /** A run too long for every epoch of it: rows of which each carries the series that it was chosen for. */
 export async function getLongRun(jobId: string, range: MetricRange): Promise<TrainingMetric[]> {

@@ -3,14 +3,28 @@ import { growDomain, keepDomain } from '@/components/charts/steady'
 import { makeJob, makeMetric } from '@/test/samples'
 import { countGaps, curveOf, epochsOfWindow, makeX } from './curves'
 import { formSchema } from './field-schema'
-import { formatDuration, formatMetres, formatNumber, formatProgress, formatRoughly } from './format'
+import { formatClock, formatDuration, formatMetres, formatNumber, formatProgress, formatRoughly } from './format'
 import { judgeFreshness } from './freshness'
 import { estimateRun, toCli, toCurl, toFormValues } from './job-form'
 import { searchJobs, sortJobs } from './job-query'
 import { JOB_LIMITS } from './limits'
+import { readLogLine } from './log-line'
 import { attemptStarts, mergeRows, thinRows } from './metric-rows'
 import { logTicks, nearestIndex, type Point, paddedDomain, roundTicks, smooth, spreadLabels, thin } from './series'
 import { settleEach } from './settle'
+
+describe('a log line', () => {
+  it('keeps the time it was stored and what was said', () => {
+    const { clock, text } = readLogLine('2026-11-28T12:40:51.938919Z 12:40:51 job       attempt started  attempt=1')
+    expect(clock).toBe(formatClock('2026-11-28T12:40:51.938919Z'))
+    expect(text).toBe('attempt started  attempt=1')
+  })
+  it('leaves alone what is none of ours', () => {
+    const line = '  File "loop.py", line 3, in train'
+    expect(readLogLine(line)).toEqual({ clock: '', text: line })
+    expect(readLogLine(`2026-11-28T12:40:51.938919Z ${line}`).text).toBe(line)
+  })
+})
 
 describe('format', () => {
   it.each([
@@ -185,6 +199,20 @@ describe('rows of a long run', () => {
     expect([thinned[0]?.epoch, thinned.at(-1)?.epoch]).toEqual([1, 4000])
     expect(Math.max(...thinned.map((row) => row.val_loss ?? 0))).toBe(9)
     expect(Math.min(...thinned.map((row) => row.train_loss ?? 0))).toBe(-3)
+  })
+  it('lose nothing of an old stretch by being thinned again and again', () => {
+    const fields = ['val_loss', 'train_loss'] as const
+    const noisy = (epoch: number) =>
+      makeMetric(epoch, { val_loss: (epoch * 7919) % 1000, train_loss: (epoch * 104729) % 1000 })
+    let kept = thinRows(
+      Array.from({ length: 4000 }, (_, index) => noisy(index + 1)),
+      fields,
+      400,
+    )
+    const before = kept.length
+    for (let epoch = 4001; epoch <= 5000; epoch += 1) kept = thinRows([...kept, noisy(epoch)], fields, 400, 600)
+    expect(kept.filter((row) => row.epoch <= 4000).length).toBeGreaterThan(before / 2)
+    expect(kept.length).toBeLessThanOrEqual(600)
   })
   it('stay whole below the limit, and keep values that are no number', () => {
     expect(thinRows(rows, ['val_loss'], 400, 8000)).toBe(rows)

@@ -24,7 +24,8 @@ export function mergeRows<T extends MetricRow>(known: readonly T[], incoming: re
 
 /**
  * From more than `above` rows at most about `limit`: the first, the last, and of each stretch of epochs the lowest and the highest
- * of every field. Rows with a value that is no number stay.
+ * of every field. Rows with a value that is no number stay. Stretches are equally long in epochs, not in rows: what was thinned
+ * before loses nothing more, however often newer rows are added and thinned.
  */
 export function thinRows<T extends MetricRow>(
   rows: readonly T[],
@@ -35,10 +36,15 @@ export function thinRows<T extends MetricRow>(
   if (rows.length <= above) return rows as T[]
   const kept = new Set([0, rows.length - 1])
   const buckets = Math.max(1, Math.floor(limit / (2 * fields.length)))
-  const size = rows.length / buckets
-  for (let bucket = 0; bucket < buckets; bucket += 1) {
-    const [start, end] = [Math.floor(bucket * size), Math.floor((bucket + 1) * size)]
+  const [first, last] = [rows[0]?.epoch ?? 0, rows.at(-1)?.epoch ?? 0]
+  const size = (last - first + 1) / buckets
+  let start = 0
+  for (let bucket = 1; bucket <= buckets; bucket += 1) {
+    const border = first + bucket * size
+    let end = start
+    while (end < rows.length && (rows[end]?.epoch ?? 0) < border) end += 1
     for (const field of fields) for (const index of extremesOf(rows, field, start, end)) kept.add(index)
+    start = end
   }
   return rows.filter((row, index) => kept.has(index) || Object.keys(row.non_finite ?? {}).length > 0)
 }

@@ -2,7 +2,7 @@ import { HttpResponse, http } from 'msw'
 import { describe, expect, it, vi } from 'vitest'
 import { makeJob, makeMetric } from '@/test/samples'
 import { server } from '@/test/setup'
-import { useTrainingStore } from './trainingStore'
+import { mostRows, ROOM_TO_GROW, useTrainingStore } from './trainingStore'
 
 const API = '*/api/v1/training'
 const store = () => useTrainingStore.getState()
@@ -218,8 +218,15 @@ describe('news of one animation frame', () => {
   })
 
   it('of a run of days leave no more rows than a chart can show', () => {
-    for (let epoch = 1; epoch <= 2000; epoch += 1) store().handleMetricUpdate(makeMetric(epoch))
-    expect(store().metrics.get(makeMetric(1).job_id)?.length).toBeLessThanOrEqual(512)
-    expect(store().metrics.get(makeMetric(1).job_id)?.at(-1)?.epoch).toBe(2000)
+    const rows = () => store().metrics.get(makeMetric(1).job_id) ?? []
+    let most = 0
+    for (let epoch = 1; epoch <= 5000; epoch += 1) {
+      store().handleMetricUpdate(makeMetric(epoch, epoch === 700 ? { val_loss: 99 } : {}))
+      most = Math.max(most, rows().length)
+    }
+    expect(most).toBeLessThanOrEqual(mostRows(0) * ROOM_TO_GROW)
+    expect(mostRows(1600) * ROOM_TO_GROW).toBeCloseTo(4840)
+    expect(rows().at(-1)?.epoch).toBe(5000)
+    expect(rows().find((row) => row.val_loss === 99)?.epoch).toBe(700)
   })
 })

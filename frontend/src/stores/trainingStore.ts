@@ -23,6 +23,13 @@ export type { JobUpdate, LoadState, MetricsInfo, Tick, TrainingState } from './t
 /** Rows kept of a run that is only drawn on a card, at least: a thinner curve would look it. */
 const FEWEST_ROWS = 256
 
+/** Rows grow to this multiple before they are thinned again: the bound of a live curve's memory. */
+export const ROOM_TO_GROW = 1.1
+
+/** Rows kept of one run: for a card few, for charts as many as a long run is fetched with, so that no live epoch makes them coarser. */
+export const mostRows = (maxPoints: number): number =>
+  maxPoints < MAX_CHART_ROWS ? Math.max(FEWEST_ROWS, maxPoints) : VALUE_FIELDS.length * api.POINTS_PER_SERIES
+
 /** Jobs deleted here: a list that was on its way when they went must not bring them back. */
 const deletedJobs = new Set<string>()
 
@@ -182,9 +189,9 @@ export const useTrainingStore = create<TrainingState>()((set, get) => ({
       const info = state.metricsInfo.get(metric.job_id)
       const lastEpoch = rows.at(-1)?.epoch ?? 0
       const isApart = metric.epoch > lastEpoch + 1 && info !== undefined && info.missingAfter === null
-      const most = Math.max(FEWEST_ROWS, 2 * (info?.maxPoints ?? 0))
+      const most = mostRows(info?.maxPoints ?? 0)
       // A page left open for days keeps what a chart can show, not every epoch that it saw.
-      const merged = thinRows(mergeRows(rows, [metric]), VALUE_FIELDS, most, 2 * most)
+      const merged = thinRows(mergeRows(rows, [metric]), VALUE_FIELDS, most, most * ROOM_TO_GROW)
       return {
         metrics: withEntry(state.metrics, metric.job_id, merged),
         ...(isApart

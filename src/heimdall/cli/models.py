@@ -218,12 +218,19 @@ def verify_bundle(file: BundlePath, as_json: AsJson = False) -> None:
         raise NotVerifiedError(f"{file} did not prove itself: {verification['matched']} of {verification['total']} samples agree.")
 
 
+def _describe_difference(verification: dict[str, Any]) -> str:
+    if verification.get("max_abs_diff") is None:
+        return ""
+    unit = verification.get("max_abs_diff_unit")
+    return f"largest difference {verification['max_abs_diff']:.2g}" + (f" {unit}" if unit else "")
+
+
 def _print_verification(session: Session, verification: dict[str, Any]) -> None:
     if not verification:
         return
     figures = [
         f"{verification['matched']} of {verification['total']} samples agree" if verification.get("total") is not None else "",
-        f"largest difference {verification['max_abs_diff']:.2g}" if verification.get("max_abs_diff") is not None else "",
+        _describe_difference(verification),
         f"{verification['latency_ms']:.2f} ms an example" if verification.get("latency_ms") is not None else "",
     ]
     session.out.line(f"Verification: {verification['status']}" + "".join(f", {text}" for text in figures if text))

@@ -36,6 +36,7 @@ class Verification(Entity):
     matched: int | None = Field(default=None, description="samples whose output agrees")
     total: int | None = Field(default=None, description="samples repeated")
     max_abs_diff: float | None = Field(default=None, description="largest difference from the expected output")
+    max_abs_diff_unit: str | None = Field(default=None, description="'m' where positions were compared; null where nobody said")
     latency_ms: float | None = Field(default=None, description="ms, median of one example")
     verified_at: Instant | None = None
 
@@ -84,6 +85,41 @@ class Baseline(Entity):
     reason: str | None = Field(default=None, description="why it could not be run, if so")
 
 
+class ErrorGroup(Entity):
+    """Held-out examples of one kind."""
+
+    label: str
+    num_examples: int
+    error_median_m: float
+    error_p68_m: float
+    error_p95_m: float
+    coverage_68: float = Field(description="share of truths inside their 68 % ellipse")
+
+
+class ErrorBreakdown(Entity):
+    """The same examples, sorted by one thing that makes them easy or hard."""
+
+    by: Literal["receivers_heard", "snr_db", "hdop", "hull"] = Field(
+        description="snr_db: mean over the receivers that heard; hdop: of time differences; hull: of the receivers that heard"
+    )
+    groups: tuple[ErrorGroup, ...]
+
+
+class ReliabilityPoint(Entity):
+    """What an ellipse promises and what it keeps."""
+
+    nominal: float = Field(description="probability of the ellipse, 0 to 1")
+    observed: float = Field(description="share of truths inside it")
+
+
+class AccuracyBreakdown(Entity):
+    """What the averages hide, measured on the validation split when the model was made."""
+
+    num_examples: int
+    breakdowns: tuple[ErrorBreakdown, ...] = ()
+    reliability: tuple[ReliabilityPoint, ...] = ()
+
+
 class Performance(Entity):
     """Measured on this machine when the model was made."""
 
@@ -91,6 +127,7 @@ class Performance(Entity):
     inference_latency_ms: float | None = Field(default=None, description="ms, median, one example, onnxruntime")
     onnx_speedup_factor: float | None = Field(default=None, description="PyTorch time over onnxruntime time, one example")
     parity_max_abs_diff: float | None = Field(default=None, description="largest ONNX to PyTorch difference, normalized units")
+    parity_position_diff_m: float | None = Field(default=None, description="m, the same of positions alone")
     parity_examples: int | None = None
 
 
@@ -139,6 +176,7 @@ class TrainedModelDetail(TrainedModel):
     training_config: dict[str, Any] | None = None
     performance: Performance | None = None
     normalization: Normalization | None = None
+    accuracy_breakdown: AccuracyBreakdown | None = Field(default=None, description="null for models of bundles and of earlier versions")
     samples_key: str | None = Field(default=None, description="artifact with held-out inputs and expected outputs (safetensors)")
     evaluation_key: str | None = Field(default=None, description="artifact with truth and prediction of every validation example")
     bundle_hash: str | None = Field(default=None, description="identity of an imported bundle's content")

@@ -11,7 +11,7 @@ from typing import Protocol
 from heimdall.domain.datasets import Dataset, PhysicalLimit
 from heimdall.domain.jobs import Checkpoint, DeviceInfo, PendingAction, TrainingJobConfig
 from heimdall.domain.metrics import TrainingMetric
-from heimdall.domain.models import Baseline, FinalMetrics, Normalization, Performance, TensorSpec
+from heimdall.domain.models import AccuracyBreakdown, Baseline, FinalMetrics, Normalization, Performance, TensorSpec
 
 
 @dataclass(frozen=True)
@@ -75,6 +75,7 @@ class ModelDraft:
     weights_sha256: str
     """Hash of the final (not the best) weights: equal runs have equal hashes."""
     physical_limit: PhysicalLimit | None = None
+    accuracy_breakdown: AccuracyBreakdown | None = None
 
 
 @dataclass(frozen=True)

@@ -270,6 +270,7 @@ class AttemptService:
                 training_config=job.config.model_dump(mode="json"),
                 performance=draft.performance,
                 normalization=draft.normalization,
+                accuracy_breakdown=draft.accuracy_breakdown,
                 samples_key=f"{folder}/samples.safetensors",
                 evaluation_key=f"{folder}/evaluation.safetensors",
                 weights_sha256=draft.weights_sha256,
@@ -337,11 +338,13 @@ def _describe_parity(draft: ModelDraft) -> Verification:
     if not measured.parity_examples:
         return Verification(status="unverified", latency_ms=measured.inference_latency_ms)
     detail = f"ONNX repeats PyTorch on {measured.parity_examples} held-out examples."
+    in_metres = measured.parity_position_diff_m
     return Verification(
         status="verified",
         checks=(VerificationCheck(name="parity", status="passed", detail=detail),),
         matched=measured.parity_examples,
         total=measured.parity_examples,
-        max_abs_diff=measured.parity_max_abs_diff,
+        max_abs_diff=measured.parity_max_abs_diff if in_metres is None else in_metres,
+        max_abs_diff_unit=None if in_metres is None else "m",
         latency_ms=measured.inference_latency_ms,
     )

@@ -124,7 +124,8 @@ def _read_performance(bundle: Bundle) -> Performance | None:
     metrics = bundle.performance_metrics
     if metrics is None:
         return None
-    return Performance(**{name: getattr(metrics, name) for name in Performance.model_fields})
+    told = Performance.model_fields.keys() & type(metrics).model_fields.keys()
+    return Performance(**{name: getattr(metrics, name) for name in told})
 
 
 def _read_normalization(stats: BundleNormalization | None) -> Normalization | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from typing import Final
 
@@ -19,6 +20,8 @@ MAX_VAL_ROWS: Final = 5_000
 """More rows are thinned evenly: a yardstick must not take longer than the training."""
 
 Rows = npt.NDArray[np.int64]
+
+logger = logging.getLogger(__name__)
 
 
 def measure_baselines(
@@ -44,6 +47,7 @@ def measure_baselines(
     results = []
     for solver_id in SOLVERS:
         check_in()
+        logger.info("measuring_baseline", extra={"method": SOLVER_NAMES[solver_id], "examples": len(val)})
         results.append(_measure(solver_id, arrays, train, val))
     return tuple(results)
 

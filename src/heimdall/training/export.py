@@ -13,6 +13,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -32,6 +33,7 @@ from heimdall.training.architectures.build import count_parameters
 from heimdall.training.architectures.localizer import Localizer
 from heimdall.training.architectures.residual import ResidualLocalizer
 from heimdall.training.baselines import measure_baselines
+from heimdall.training.breakdown import break_down, find_heard
 from heimdall.training.calibration import find_stretch
 from heimdall.training.metrics import Evaluation, evaluate, summarize
 from heimdall.training.preparation import Run
@@ -49,6 +51,8 @@ _INPUTS: Final = ("features", "mask", "receiver_index")
 _OUTPUTS: Final = ("position_enu_m", "covariance_m2")
 
 Arrays = dict[str, npt.NDArray[Any]]
+
+logger = logging.getLogger(__name__)
 
 
 class ExportGraph(nn.Module):
@@ -86,6 +90,7 @@ def draft_model(run: Run, *, check_in: Callable[[], None]) -> ModelDraft:
         Where a file could not be written.
     """
     folder = run.request.work_dir
+    logger.info("evaluating_best_weights", extra={"best_epoch": run.state.best.epoch or run.state.epoch, "examples": len(run.val_rows)})
     best = copy.deepcopy(run.state.model)
     best.load_state_dict(run.state.best_weights)
     is_calibrated = calibrate(best, run, check_in=check_in)
@@ -93,17 +98,22 @@ def draft_model(run: Run, *, check_in: Callable[[], None]) -> ModelDraft:
     graph = ExportGraph(best.cpu().eval()).eval()
     onnx_path = folder / "model.onnx"
     check_in()
+    logger.info("exporting_onnx", extra={"opset": OPSET})
     probe = _gather(run, run.val_rows[: min(2, len(run.val_rows))])
     export_onnx(graph, probe, onnx_path)
     check_in()
     session = open_session(onnx_path)
     compared = _gather(run, _spread(run.val_rows, PARITY_EXAMPLES))
+    logger.info("comparing_with_pytorch", extra={"examples": len(compared["mask"])})
     parity = compare(graph, session, compared, scale_m=run.scaling.target_scale_m)
+    logger.info("onnx_repeats_pytorch", extra={"largest_difference_m": float(f"{parity.position_m:.3g}")})
     sample_rows = _spread(run.val_rows, NUM_SAMPLES)
     _write_samples(folder / "samples.safetensors", run, session, sample_rows)
     _write_evaluation(folder / "evaluation.safetensors", run, evaluation)
     check_in()
+    logger.info("measuring_latency")
     latency_ms, torch_latency_ms = measure_latency(graph, session, _gather(run, run.val_rows[:1]))
+    logger.info("latency_measured", extra={"onnx_ms": float(f"{latency_ms:.3g}"), "pytorch_ms": float(f"{torch_latency_ms:.3g}")})
     return ModelDraft(
         onnx_path=onnx_path,
         samples_path=folder / "samples.safetensors",
@@ -120,11 +130,13 @@ def draft_model(run: Run, *, check_in: Callable[[], None]) -> ModelDraft:
         ),
         baselines=measure_baselines(run.arrays, run.train_rows, run.val_rows, check_in=check_in),
         physical_limit=limit_of_rows(run.arrays, run.val_rows),
+        accuracy_breakdown=break_down(run.arrays, run.val_rows, evaluation),
         performance=Performance(
             training_duration_seconds=run.state.total_seconds,
             inference_latency_ms=latency_ms,
             onnx_speedup_factor=torch_latency_ms / latency_ms,
-            parity_max_abs_diff=parity,
+            parity_max_abs_diff=parity.scaled,
+            parity_position_diff_m=parity.position_m,
             parity_examples=len(compared["mask"]),
         ),
         accuracy_radius_m=run.radius_m,
@@ -187,8 +199,18 @@ def open_session(path: Path) -> onnxruntime.InferenceSession:
     return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
 
-def compare(graph: ExportGraph, session: onnxruntime.InferenceSession, inputs: Arrays, *, scale_m: float) -> float:
-    """Return the largest difference between ONNX and PyTorch, in scaled units.
+@dataclass(frozen=True)
+class Parity:
+    """The largest difference between the exported network and the trained one."""
+
+    scaled: float
+    """Of positions and covariances, in units of the spread of the training positions: what the tolerance holds for."""
+    position_m: float
+    """Of positions, m: what is shown."""
+
+
+def compare(graph: ExportGraph, session: onnxruntime.InferenceSession, inputs: Arrays, *, scale_m: float) -> Parity:
+    """Return the largest difference between ONNX and PyTorch.
 
     A covariance is compared relative to its own size where that is above one square unit.
 
@@ -208,7 +230,7 @@ def compare(graph: ExportGraph, session: onnxruntime.InferenceSession, inputs: A
             f"The exported network differs from the trained one by {difference:.2g} (normalized units, allowed {PARITY_TOLERANCE:g}); "
             "no model was made. Train again with a lower learning rate, or report this with the job's configuration."
         )
-    return difference
+    return Parity(scaled=difference, position_m=float(position.max()) * scale_m)
 
 
 def run_session(session: onnxruntime.InferenceSession, inputs: Arrays) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
@@ -273,15 +295,13 @@ def _write_samples(path: Path, run: Run, session: onnxruntime.InferenceSession, 
 
 def _write_evaluation(path: Path, run: Run, evaluation: Evaluation) -> None:
     rows = run.val_rows
-    mask = np.asarray(run.arrays.mask[rows])
-    is_heard = mask & (run.arrays.features[rows, :, run.scaling.heard_column] > 0) if run.scaling.heard_column is not None else mask
     _write(
         path,
         {
             "truth_enu_m": np.ascontiguousarray(run.arrays.target[rows], np.float64),
             "prediction_enu_m": evaluation.position_V2.astype(np.float32),
             "covariance_m2": evaluation.covariance_V22.astype(np.float32),
-            "num_heard": is_heard.sum(axis=1).astype(np.int32),
+            "num_heard": find_heard(run.arrays, rows).sum(axis=1).astype(np.int32),
             "row": rows.astype(np.int64),
         },
     )

@@ -32,6 +32,7 @@ COVARIANCE_TOLERANCE: Final = 1e-3
 """The same for a covariance, which comes out of an exponential and a square: 0.05 % of a standard deviation."""
 _COVARIANCE_OUTPUT: Final = "covariance_m2"
 _POSITION_OUTPUT: Final = "position_enu_m"
+_UNITS: Final = {_POSITION_OUTPUT: " m", _COVARIANCE_OUTPUT: " m²"}
 _LATENCY_BUDGET_S: Final = 0.5
 _LATENCY_MAX_RUNS: Final = 50
 _MEMORY_WORDS: Final = (
@@ -174,10 +175,11 @@ def _repeat(session: Any, samples_path: Path, report: Report) -> None:  # noqa: 
     report.values["samples"] = {
         "matched": matched,
         "total": total,
+        "max_abs_diff_unit": "m" if _POSITION_OUTPUT in worst else None,
         "max_abs_diff": _finite(worst.get(_POSITION_OUTPUT, max(worst.values()))),
         "latency_ms": _measure_latency(session, asked, {name: tensor[:1] for name, tensor in inputs.items()}),
     }
-    spelt = ", ".join(f"{name} {difference:.3g}" for name, difference in sorted(worst.items()))
+    spelt = ", ".join(f"{name} {difference:.3g}{_UNITS.get(name, '')}" for name, difference in sorted(worst.items()))
     if matched < total:
         raise CheckFailedError(
             "sample_mismatch", f"Only {matched} of {total} samples give the stated output (largest difference: {spelt})."

@@ -172,6 +172,7 @@ class Attempt:
         attempts, claim = self._container.attempts, self._claim
         model = outcome.model
         if model is not None:
+            logger.info("storing_model", extra={"size_bytes": model.onnx_path.stat().st_size})
             self._sink.persist(lambda _: attempts.finish_completed(claim, model))
         elif outcome.stopped_for is PendingAction.CANCEL:
             self._sink.persist(lambda _: attempts.finish_cancelled(claim))

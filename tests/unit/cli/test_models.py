@@ -9,7 +9,7 @@ import httpx
 from tests.unit.cli.fakes import FakeServer
 
 Run = Callable[..., tuple[int, str, str]]
-VERIFIED = {"status": "verified", "matched": 5, "total": 5, "max_abs_diff": 1e-6, "latency_ms": 0.2, "checks": []}
+VERIFIED = {"status": "verified", "matched": 5, "total": 5, "max_abs_diff": 1e-6, "max_abs_diff_unit": "m", "latency_ms": 0.2, "checks": []}
 
 
 def make_model(version: int) -> dict[str, object]:
@@ -57,7 +57,7 @@ def test_import_says_what_was_verified_and_whether_it_was_here(run_cli: Run, tmp
         code, out, _ = run_cli("model", "import", str(bundle), server=FakeServer({"POST /training/models/import": answer}))
         assert code == 0
         assert words in out
-        assert "verified, 5 of 5 samples agree" in out
+        assert "verified, 5 of 5 samples agree, largest difference 1e-06 m," in out
 
 
 def test_file_that_is_not_there_is_named_before_anything_is_sent(run_cli: Run) -> None:

@@ -197,7 +197,9 @@ def make_draft(folder: Path, *, parity_examples: int | None = 64) -> ModelDraft:
         final_metrics=FinalMetrics(val_loss=0.5),
         normalization=Normalization(),
         baselines=(),
-        performance=Performance(inference_latency_ms=0.2, parity_examples=parity_examples, parity_max_abs_diff=1e-6),
+        performance=Performance(
+            inference_latency_ms=0.2, parity_examples=parity_examples, parity_max_abs_diff=1e-6, parity_position_diff_m=2e-3
+        ),
         accuracy_radius_m=200.0,
         best_epoch=3,
         weights_sha256="1" * 64,

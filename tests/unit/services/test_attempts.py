@@ -234,6 +234,7 @@ def test_completing_stores_model_job_and_event_together(bench: JobBench, tmp_pat
     assert (stored.status, stored.model_id, stored.progress_percent) == (JobStatus.COMPLETED, model.id, 100.0)
     assert (model.name, model.version, model.training_job_id) == ("first", 1, job.id)
     assert (model.verification.status, model.verification.matched, model.verification.total) == ("verified", 64, 64)
+    assert (model.verification.max_abs_diff, model.verification.max_abs_diff_unit) == (2e-3, "m")
     assert bench.artifacts.files[model.onnx_path] == b"model.onnx"
     assert bench.event_types(job.id)[-1] == "training_completed"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import errno
+import logging
 
 import numpy as np
 import onnx
@@ -92,10 +93,24 @@ def test_the_evaluation_agrees_with_the_metrics_and_with_numpy(trained):
     assert (evaluation["num_heard"] == arrays.features[evaluation["row"]][..., 0].sum(axis=1)).all()
 
 
+def test_the_breakdown_sorts_the_examples_of_the_evaluation(trained):
+    draft, _, _ = trained
+    evaluation = safetensors.numpy.load_file(draft.evaluation_path)
+    found = draft.accuracy_breakdown
+    assert [one.by for one in found.breakdowns] == ["receivers_heard", "snr_db", "hdop", "hull"]
+    assert {sum(group.num_examples for group in one.groups) for one in found.breakdowns} == {found.num_examples, len(evaluation["row"])}
+    counts = {group.label: group.num_examples for group in found.breakdowns[0].groups}
+    if all(label.isdigit() for label in counts):
+        assert counts == {str(count): int((evaluation["num_heard"] == count).sum()) for count in np.unique(evaluation["num_heard"])}
+    observed = next(point.observed for point in found.reliability if point.nominal == 0.68)
+    assert observed == pytest.approx(draft.final_metrics.val_coverage_68, abs=1e-9)
+
+
 def test_parity_and_latency_were_measured(trained):
     draft, _, _ = trained
     assert 0 < draft.performance.parity_max_abs_diff < 1e-5
     assert draft.performance.parity_examples == 40
+    assert 0 < draft.performance.parity_position_diff_m < 0.1
     assert 0 < draft.performance.inference_latency_ms < 50
     assert draft.performance.onnx_speedup_factor > 0
 
@@ -116,6 +131,21 @@ def test_a_network_that_does_not_agree_is_refused(trained):
 
     with pytest.raises(TrainingError, match="differs from the trained one"):
         export.compare(Shifted(), session, inputs, scale_m=1000.0)
+
+
+def test_the_log_names_each_stage_between_the_last_epoch_and_the_model(lab, caplog):
+    with caplog.at_level(logging.INFO, logger="heimdall.training"):
+        train(lab.request(epochs=1), MemorySink())
+    said = [record.message for record in caplog.records]
+    assert said == [
+        "evaluating_best_weights",
+        "exporting_onnx",
+        "comparing_with_pytorch",
+        "onnx_repeats_pytorch",
+        "measuring_latency",
+        "latency_measured",
+        *["measuring_baseline"] * 4,
+    ]
 
 
 def test_the_exporter_prints_nothing(lab, capfd):

@@ -33,6 +33,7 @@ def test_a_good_network_repeats_every_sample(verifier: SandboxVerifier, tmp_path
     assert (verification.status, verification.matched, verification.total) == ("verified", 10, 10)
     assert verification.max_abs_diff is not None
     assert verification.max_abs_diff < 1e-2
+    assert verification.max_abs_diff_unit == "m"
     assert verification.latency_ms is not None
     assert verification.latency_ms > 0
     assert found.onnx_opset == 18

@@ -37,7 +37,12 @@ export const ChartFrame = memo(function ChartFrame(props: ChartFrameProps) {
       <ChartCard {...props} onEnlarge={enlarge} />
       {isLarge && (
         <Dialog open onOpenChange={setLarge}>
-          <DialogContent size="full" className="max-sm:h-[94dvh]" aria-describedby={undefined}>
+          <DialogContent
+            size="full"
+            className="max-sm:h-[94dvh]"
+            aria-describedby={undefined}
+            onOpenAutoFocus={focusItself}
+          >
             <DialogTitle className="sr-only">{props.model.title}</DialogTitle>
             <div className="min-h-0 flex-1 overflow-y-auto pt-10">
               <ChartCard {...props} height={Math.max(280, innerHeight - 240)} />
@@ -48,6 +53,12 @@ export const ChartFrame = memo(function ChartFrame(props: ChartFrameProps) {
     </>
   )
 })
+
+/** A focused tool would open its tooltip over the close button. */
+function focusItself(event: Event): void {
+  event.preventDefault()
+  if (event.currentTarget instanceof HTMLElement) event.currentTarget.focus()
+}
 
 function ChartCard({
   model,

@@ -23,8 +23,8 @@ interface ChartToolsProps {
 export const ChartTools = memo(function ChartTools(props: ChartToolsProps) {
   const { title, links, isTable, canSave, onSave, onTable, onEnlarge } = props
   return (
-    <div className="flex items-center gap-1 py-2 pr-2 pl-4">
-      <h2 className="mr-auto min-w-0 font-semibold">{title}</h2>
+    <div className="flex items-center gap-1 py-2 pr-2 pl-4 max-sm:flex-wrap max-sm:justify-end">
+      <h2 className="mr-auto min-w-0 font-semibold max-sm:basis-full max-sm:pt-1">{title}</h2>
       <CsvLinks links={links} />
       <Tooltip text="Save as PNG">
         <Button variant="ghost" size="icon" aria-label="Save as PNG" disabled={!canSave} onClick={onSave}>

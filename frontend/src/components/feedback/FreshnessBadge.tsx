@@ -12,7 +12,8 @@ export function FreshnessBadge({ tone, text, detail }: Freshness) {
         data-testid="freshness"
         data-tone={tone}
         className={cn(
-          'inline-flex min-h-8 min-w-0 max-sm:min-h-11 items-center gap-1.5 rounded-control px-2 text-left text-sm leading-tight',
+          'inline-flex min-h-8 min-w-0 max-sm:px-1 max-sm:min-h-11 items-center gap-1.5 rounded-control px-2 text-left text-sm leading-tight',
+          text.length < 12 && 'whitespace-nowrap',
           tone === 'warning' ? 'bg-paused-fill/14 text-paused' : 'text-muted',
         )}
       >

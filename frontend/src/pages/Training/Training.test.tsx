@@ -157,6 +157,19 @@ describe('the create dialog', () => {
   })
 })
 
+describe('the metrics tab', () => {
+  it('offers the newest runs where none is selected, running ones first', async () => {
+    serve()
+    open('/training?tab=metrics')
+    expect(await screen.findByRole('heading', { name: 'No job selected' })).toBeInTheDocument()
+    const offered = screen.getAllByRole('button', { name: / (running|paused|completed|failed|cancelled)$/ })
+    expect(offered).toHaveLength(3)
+    expect(offered[0]).toHaveAccessibleName(/running$/)
+    await userEvent.click(offered[0] as HTMLElement)
+    expect(await screen.findByRole('group', { name: 'Loss' })).toBeInTheDocument()
+  })
+})
+
 describe('the models tab', () => {
   it('lists the models with their verification', async () => {
     serve()
@@ -164,5 +177,17 @@ describe('the models tab', () => {
     expect(await screen.findAllByTestId('model-card')).toHaveLength(data.models.length)
     expect(screen.getAllByText(/Verified here: 5\/5/).length).toBeGreaterThan(0)
     expect(screen.getByText('Not verified')).toBeInTheDocument()
+  })
+
+  it('shows in the detail view where a model is good and how honest its ellipses are', async () => {
+    serve()
+    server.use(http.get(`${API}/models/:id`, () => HttpResponse.json(data.models[0])))
+    open('/training?tab=models&model=model-1')
+    const table = within(await screen.findByRole('table', { name: 'Error by receivers that heard' }))
+    expect(table.getByRole('row', { name: /^8 to 12 .*96\.2 m/ })).toBeInTheDocument()
+    expect(screen.getByRole('table', { name: 'Error by place' })).toBeInTheDocument()
+    expect(screen.queryByRole('table', { name: /signal to noise/ })).not.toBeInTheDocument()
+    expect(screen.getByText(/promise more than they keep: the 68 % ellipse holds 55 %/)).toBeInTheDocument()
+    expect(screen.getByRole('img', { name: /68 % promised, 55 % observed/ })).toBeInTheDocument()
   })
 })

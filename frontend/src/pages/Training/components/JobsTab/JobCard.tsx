@@ -79,14 +79,14 @@ function Results({ job }: { job: TrainingJob }) {
   const points = useSparkline(job)
   return (
     <div className="flex min-h-14 flex-col justify-end">
-      <p className="flex min-h-5 gap-3 text-sm">
+      <p className="flex min-h-5 flex-wrap gap-x-3 text-sm">
         {job.best_val_error_median_m !== null && (
-          <span>
+          <span className="whitespace-nowrap">
             error at best epoch <b className="font-semibold">{formatMetres(job.best_val_error_median_m)}</b>
           </span>
         )}
         {job.best_val_loss !== null && (
-          <span>
+          <span className="whitespace-nowrap">
             best loss <b className="font-semibold">{formatNumber(job.best_val_loss)}</b>
           </span>
         )}

@@ -1,11 +1,12 @@
 import { useVirtualizer } from '@tanstack/react-virtual'
 import { ArrowDownToLine, Download } from 'lucide-react'
-import { useEffect, useRef, useState } from 'react'
+import { memo, useEffect, useRef, useState } from 'react'
 import type { TrainingJob } from '@/api/types'
 import { CopyButton } from '@/components/feedback/CopyButton'
 import { Button } from '@/components/ui/button'
 import { saveBlob } from '@/lib/download'
 import { plural } from '@/lib/format'
+import { readLogLine } from '@/lib/log-line'
 import { isFinal } from '../../hooks/useJobActions'
 import { useJobLog } from '../../hooks/useJobLog'
 
@@ -71,15 +72,16 @@ export function JobLog({ job }: { job: TrainingJob }) {
         aria-label="Log lines"
         className="min-h-0 flex-1 overflow-auto py-2"
       >
-        <div className="relative min-w-max" style={{ height: virtualizer.getTotalSize() }}>
+        <div className="relative" style={{ height: virtualizer.getTotalSize() }}>
           {virtualizer.getVirtualItems().map((line) => (
             <div
               key={line.key}
-              className="absolute inset-x-0 flex font-mono text-xs leading-5 whitespace-pre"
+              ref={virtualizer.measureElement}
+              data-index={line.index}
+              className="absolute inset-x-0 flex font-mono text-xs leading-5"
               style={{ transform: `translateY(${line.start}px)` }}
             >
-              <span className="w-12 shrink-0 pr-3 text-right text-muted select-none">{line.index + 1}</span>
-              <span className="pr-5">{lines[line.index]}</span>
+              <LineText line={lines[line.index] ?? ''} number={line.index + 1} />
             </div>
           ))}
         </div>
@@ -87,3 +89,15 @@ export function JobLog({ job }: { job: TrainingJob }) {
     </>
   )
 }
+
+/** Wrapped, with its time of day; the copied and the downloaded log are as they were stored. */
+const LineText = memo(function LineText({ line, number }: { line: string; number: number }) {
+  const { clock, text } = readLogLine(line)
+  return (
+    <>
+      <span className="w-12 shrink-0 pr-3 text-right text-muted select-none max-sm:hidden">{number}</span>
+      <span className="shrink-0 pr-3 text-muted tabular-nums max-sm:pl-5">{clock}</span>
+      <span className="min-w-0 pr-5 break-words whitespace-pre-wrap">{text}</span>
+    </>
+  )
+})

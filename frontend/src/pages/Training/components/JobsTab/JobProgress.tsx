@@ -3,7 +3,7 @@ import type { TrainingJob } from '@/api/types'
 import { RelativeTime } from '@/components/feedback/RelativeTime'
 import { Progress } from '@/components/ui/progress'
 import { useNow } from '@/lib/clock'
-import { formatDuration, formatProgress, formatRoughly, toMs } from '@/lib/format'
+import { formatCount, formatDuration, formatProgress, formatRoughly, toMs } from '@/lib/format'
 import { useTrainingStore } from '@/stores/trainingStore'
 
 const FILL = {
@@ -19,7 +19,7 @@ export function JobProgress({ job }: { job: TrainingJob }) {
   const tick = useTrainingStore((state) => state.ticks.get(job.id))
   const isTickNewer = job.status === 'running' && tick !== undefined && tick.progress_percent > job.progress_percent
   const percent = useForwardOnly(isTickNewer ? tick.progress_percent : job.progress_percent, `${job.id}:${job.attempt}`)
-  const epochs = `epoch ${job.current_epoch} of ${job.total_epochs}`
+  const epochs = `epoch ${formatCount(job.current_epoch)} of ${formatCount(job.total_epochs)}`
   return (
     <div className="flex flex-col gap-1.5">
       <div className="flex items-center gap-3">

@@ -5,6 +5,7 @@ import type { Zoom } from '@/components/charts/HoverLayer'
 import { HoverContext, HoverLine } from '@/components/charts/hover'
 import { growDomain, useSame } from '@/components/charts/steady'
 import { EmptyState, FailedState, SlowNote } from '@/components/feedback/ScreenStates'
+import { Button } from '@/components/ui/button'
 import { Skeleton } from '@/components/ui/skeleton'
 import { epochsOfWindow, makeX } from '@/lib/curves'
 import { jobsById } from '@/stores/jobIndex'
@@ -40,16 +41,41 @@ export default function MetricsTab({ view, setView }: MetricsTabProps) {
       {chosen.length > 0 ? (
         <Runs runIds={chosen} view={view} setView={setView} />
       ) : (
-        <EmptyState icon={<ChartLine />} title={isMissing ? 'This job is not here' : 'No job selected'}>
+        <EmptyState
+          icon={<ChartLine />}
+          title={isMissing ? 'This job is not here' : 'No job selected'}
+          action={<NewestRuns onSelect={(id) => setView({ runs: [id], zoom: null })} />}
+        >
           {isMissing
             ? 'The job of this address was deleted or belongs to another installation. Choose another one above.'
             : hasJobs
-              ? 'Choose a training job above to see its curves.'
+              ? 'Choose a training job above, or one of the newest, to see its curves.'
               : 'There is no job yet. Create one in the Jobs tab; its curves appear here from the first epoch on.'}
         </EmptyState>
       )}
     </div>
   )
+}
+
+/** The runs that most people come for, one click away: those that run now, then the newest. */
+function NewestRuns({ onSelect }: { onSelect: (jobId: string) => void }) {
+  const runs = useTrainingStore(useShallow((state) => newestRuns(state.jobs)))
+  return runs.map((job) => (
+    <Button key={job.id} className="max-w-full" onClick={() => onSelect(job.id)}>
+      <span className="truncate">
+        {job.name} <span className="text-muted">{job.status}</span>
+      </span>
+    </Button>
+  ))
+}
+
+const NUM_NEWEST = 3
+
+function newestRuns(jobs: readonly TrainingJob[]): TrainingJob[] {
+  const [running, others] = [true, false].map((isRunning) =>
+    jobs.filter((job) => job.current_epoch > 0 && (job.status === 'running') === isRunning),
+  )
+  return [...(running ?? []), ...(others ?? [])].slice(0, NUM_NEWEST)
 }
 
 /** Keeps one run's rows fresh; draws nothing. */

@@ -9,6 +9,7 @@ import {
   DropdownMenuSeparator,
   DropdownMenuTrigger,
 } from '@/components/ui/dropdown-menu'
+import { cn } from '@/lib/cn'
 import { formatBytes, formatCount, formatMetres, formatNumber, formatPercent } from '@/lib/format'
 import { jobsById } from '@/stores/jobIndex'
 import { useTrainingStore } from '@/stores/trainingStore'
@@ -94,11 +95,11 @@ function FinalMetrics({ model: { final_metrics: final } }: { model: TrainedModel
   if (cells.every(([, value]) => value === formatNumber(null)))
     return <p className="text-sm text-muted">This file came without final metrics.</p>
   return (
-    <dl className="grid grid-cols-2 gap-x-4 gap-y-1 text-sm">
+    <dl className="grid gap-x-4 gap-y-1 text-sm min-[26rem]:grid-cols-2">
       {cells.map(([name, value]) => (
         <div key={name} className="flex justify-between gap-2">
           <dt className="text-muted">{name}</dt>
-          <dd className="font-semibold">{value}</dd>
+          <dd className="font-semibold whitespace-nowrap">{value}</dd>
         </div>
       ))}
     </dl>
@@ -118,21 +119,24 @@ export function ErrorBars({ model }: { model: Pick<TrainedModel, 'final_metrics'
   const longest = Math.max(...bars.map((bar) => bar.error))
   return (
     <dl
-      className="grid grid-cols-[auto_minmax(0,1fr)_auto] items-center gap-x-3 gap-y-1 text-sm"
+      className="grid grid-cols-[minmax(0,1fr)_auto] items-center gap-x-3 gap-y-1 text-sm sm:grid-flow-row-dense sm:grid-cols-[auto_minmax(3.5rem,1fr)_auto]"
       aria-label="Median error"
     >
       {bars.map((bar) => (
         <div key={bar.id} className="contents">
           <dt className={bar.id === 'own' ? 'font-medium' : 'text-muted'}>{bar.name}</dt>
-          <div className="h-1.5" aria-hidden>
+          <dd className={cn('text-right whitespace-nowrap sm:col-start-3', bar.id === 'own' && 'font-semibold')}>
+            {formatMetres(bar.error)}
+          </dd>
+          {/* On a phone the bar goes below its words, over the whole width. */}
+          <div className="h-1.5 max-sm:col-span-2 max-sm:mb-1 sm:col-start-2" aria-hidden>
             <div
               className={
                 bar.id === 'own' ? 'h-full rounded-full bg-accent' : 'h-full rounded-full bg-cancelled-fill/60'
               }
-              style={{ width: `${(bar.error / longest) * 100}%` }}
+              style={{ width: `max(0.375rem, ${(bar.error / longest) * 100}%)` }}
             />
           </div>
-          <dd className={bar.id === 'own' ? 'text-right font-semibold' : 'text-right'}>{formatMetres(bar.error)}</dd>
         </div>
       ))}
     </dl>

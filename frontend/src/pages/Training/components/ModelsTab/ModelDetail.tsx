@@ -13,8 +13,9 @@ import { Skeleton } from '@/components/ui/skeleton'
 import { formatBytes, formatCount, formatDuration, formatMetres, formatNumber, formatPercent } from '@/lib/format'
 import { useTrainingStore } from '@/stores/trainingStore'
 import type { TrainedModel } from '../../types'
+import { ModelBreakdown } from './ModelBreakdown'
 import { BaselineTable, TensorTable } from './ModelTables'
-import { VerificationChecks, VerificationSeal } from './VerificationSeal'
+import { formatDifference, VerificationChecks, VerificationSeal } from './VerificationSeal'
 
 interface ModelDetailProps {
   modelId: string
@@ -104,6 +105,11 @@ function Body({ model, onShowJob }: { model: TrainedModelDetail; onShowJob: (job
         />
         <BaselineTable model={model} />
       </Section>
+      {model.accuracy_breakdown && (
+        <Section title="Where it is good and where not">
+          <ModelBreakdown breakdown={model.accuracy_breakdown} />
+        </Section>
+      )}
       <Section title="Network">
         <Facts
           items={[
@@ -119,9 +125,9 @@ function Body({ model, onShowJob }: { model: TrainedModelDetail; onShowJob: (job
               'Against PyTorch',
               `${formatNumber(performance.onnx_speedup_factor, 3)} × the speed`,
             ],
-            performance?.parity_max_abs_diff != null && [
-              'Largest difference',
-              formatNumber(performance.parity_max_abs_diff, 2),
+            performance?.parity_position_diff_m != null && [
+              'ONNX from PyTorch',
+              `at most ${formatDifference(performance.parity_position_diff_m, 'm')}`,
             ],
             performance?.training_duration_seconds != null && [
               'Training took',
@@ -130,7 +136,8 @@ function Body({ model, onShowJob }: { model: TrainedModelDetail; onShowJob: (job
           ]}
         />
         <div className="mt-2 flex items-center gap-1 text-sm text-muted">
-          sha256 <code className="min-w-0 truncate font-mono text-xs">{model.sha256}</code>
+          <span className="shrink-0">sha256</span>{' '}
+          <code className="min-w-0 truncate font-mono text-xs">{model.sha256}</code>
           <CopyButton text={model.sha256} label="Copy the hash" />
         </div>
         <TensorTable title="Inputs" tensors={model.inputs} />
@@ -153,7 +160,7 @@ function LinkButton({ onClick, children }: { onClick: () => void; children: Reac
   return (
     <button
       type="button"
-      className="text-left font-medium text-accent underline-offset-2 max-sm:min-h-11 hover:underline dark:text-running"
+      className="text-left font-medium text-accent underline-offset-2 max-sm:-my-3 max-sm:min-h-11 hover:underline dark:text-running"
       onClick={onClick}
     >
       {children}

@@ -23,18 +23,14 @@ export function BaselineTable({ model }: { model: TrainedModelDetail }) {
     <table className="mt-3 w-full text-right text-sm">
       <thead>
         <tr className="border-b text-muted">
-          <th scope="col" className="py-1 text-left font-medium">
+          <th scope="col" className="w-full py-1 text-left font-medium">
             error
           </th>
-          <th scope="col" className="py-1 font-medium">
-            median
-          </th>
-          <th scope="col" className="py-1 font-medium">
-            68 %
-          </th>
-          <th scope="col" className="py-1 font-medium">
-            95 %
-          </th>
+          {['median', '68 %', '95 %'].map((name) => (
+            <th key={name} scope="col" className="py-1 pl-3 font-medium whitespace-nowrap">
+              {name}
+            </th>
+          ))}
         </tr>
       </thead>
       <tbody>
@@ -42,22 +38,23 @@ export function BaselineTable({ model }: { model: TrainedModelDetail }) {
           <tr key={row.id} className={row.id === 'own' ? 'border-b font-semibold' : 'border-b'}>
             <th scope="row" className="py-1 text-left font-[inherit]">
               {row.name}
-              {row.id === 'limit' && limit && <p className="text-xs font-normal text-muted">{limit.assumptions}</p>}
             </th>
             {row.reason ? (
-              <td colSpan={3} className="py-1 text-muted">
+              <td colSpan={3} className="py-1 pl-3 text-muted">
                 {row.reason}
               </td>
             ) : (
-              <>
-                <td className="py-1">{formatMetres(row.error_median_m)}</td>
-                <td className="py-1">{formatMetres(row.error_p68_m)}</td>
-                <td className="py-1">{formatMetres(row.error_p95_m)}</td>
-              </>
+              [row.error_median_m, row.error_p68_m, row.error_p95_m].map((error_m, index) => (
+                // biome-ignore lint/suspicious/noArrayIndexKey: three fixed columns
+                <td key={index} className="py-1 pl-3 whitespace-nowrap">
+                  {formatMetres(error_m)}
+                </td>
+              ))
             )}
           </tr>
         ))}
       </tbody>
+      {limit && <caption className="caption-bottom pt-2 text-left text-xs text-muted">{limit.assumptions}</caption>}
     </table>
   )
 }

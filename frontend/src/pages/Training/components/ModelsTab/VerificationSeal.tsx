@@ -9,13 +9,21 @@ const LOOK = {
   failed: { icon: CircleX, className: 'text-failed', word: 'Verification failed' },
 }
 
-export function describeVerification({ status, matched, total, max_abs_diff, latency_ms }: Verification): string {
+export function describeVerification(verification: Verification): string {
+  const { status, matched, total, max_abs_diff, max_abs_diff_unit, latency_ms } = verification
   const parts = [
     total !== null && matched !== null && `${matched}/${total}`,
-    max_abs_diff !== null && `max diff ${formatNumber(max_abs_diff, 2)}`,
+    max_abs_diff !== null && `largest difference ${formatDifference(max_abs_diff, max_abs_diff_unit)}`,
     latency_ms !== null && `${formatNumber(latency_ms, 2)} ms`,
   ].filter(Boolean)
   return parts.length > 0 ? `${LOOK[status].word}: ${parts.join(', ')}` : LOOK[status].word
+}
+
+/** Fractions of a metre read better in the unit that fits; a model of an earlier version has no unit on record. */
+export function formatDifference(difference: number, unit: string | null | undefined): string {
+  if (unit !== 'm' || difference >= 1) return [formatNumber(difference, 2), unit].filter(Boolean).join(' ')
+  if (difference === 0) return '0 m'
+  return difference >= 1e-3 ? `${formatNumber(difference * 1e3, 2)} mm` : `${formatNumber(difference * 1e6, 2)} µm`
 }
 
 /** What running the model here has shown. It proves that the file is whole, not that it is accurate in the field. */
