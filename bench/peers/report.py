@@ -18,8 +18,8 @@ from bench.peers.products import PRODUCTS
 HIGHER_IS_BETTER: Final = {"training throughput with / without"}
 
 _CROWDED: Final = (
-    "**Crowded**: other work kept the cores busy, so that every time of waiting is an upper bound, and what waits for the disk (ours, which "
-    "is durable, and MLflow) is hurt most. To be repeated on a quiet machine."
+    "**Crowded**: other work kept the cores busy, so that every time of waiting is an upper bound, and what waits for the disk "
+    "(ours, which is durable, and MLflow) is hurt most. To be repeated on a quiet machine."
 )
 
 Rounds = Mapping[str, list[dict[str, float]]]
