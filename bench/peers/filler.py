@@ -34,9 +34,9 @@ def main() -> None:
     began = time.monotonic()
     fill = {"heimdall": fill_heimdall, "mlflow": fill_mlflow, "trackio": fill_trackio}.get(options.product, fill_by_logger)
     steps = fill(options.product, options.folder, options.epochs, options.jobs)
-    run, num_jobs = next(steps), 1
+    run, num_jobs, jobs_began = next(steps), 1, time.monotonic()
     for num_jobs in steps:  # noqa: B007
-        if time.monotonic() - began > options.limit_s:
+        if time.monotonic() - jobs_began > options.limit_s:
             break
     out.write(json.dumps({"run": run, "jobs": int(num_jobs), "s": round(time.monotonic() - began, 1)}) + "\n")
     out.flush()

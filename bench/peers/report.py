@@ -17,6 +17,11 @@ from bench.peers.products import PRODUCTS
 
 HIGHER_IS_BETTER: Final = {"training throughput with / without"}
 
+_CROWDED: Final = (
+    "**Crowded**: other work kept the cores busy, so that every time of waiting is an upper bound, and what waits for the disk "
+    "(ours, which is durable, and MLflow) is hurt most. To be repeated on a quiet machine."
+)
+
 Rounds = Mapping[str, list[dict[str, float]]]
 
 
@@ -53,6 +58,7 @@ def make_record(
         "at": datetime.now(UTC).isoformat(timespec="minutes"),
         "machine": describe_machine(),
         "load_at_start": load,
+        "cpus": os.cpu_count(),
         "versions": dict(versions),
         "sizes": asdict(sizes),
         "rows": summarize_rounds(rounds),
@@ -74,6 +80,7 @@ def write_page(record: Mapping[str, Any], path: Path) -> None:
         f"{rounds} rounds, products interleaved in one run; medians, in brackets the least and the most of the rounds.",
         "`x 3.1` is the peer's figure over ours: over 1 ours is better (for throughput the reverse). Absolute times belong to this machine "
         "and this hour; the ratios are the claim.",
+        *(["", _CROWDED] if record["load_at_start"] > record["cpus"] else []),
         "",
         "| | " + " | ".join(f"{name} {record['versions'][name]}" for name in products) + " | best |",
         "|---|" + "---|" * (len(products) + 1),

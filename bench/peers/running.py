@@ -98,7 +98,7 @@ class Running:
 
 
 @contextmanager
-def serve(product: Product, folder: Path, *, limit_s: float = 90) -> Iterator[Running]:
+def serve(product: Product, folder: Path, *, limit_s: float = 240) -> Iterator[Running]:
     """Run a product's server over a folder until the end of the block."""
     folder.mkdir(parents=True, exist_ok=True)
     port = find_free_port()

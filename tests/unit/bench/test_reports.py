@@ -27,7 +27,8 @@ def test_the_page_beside_the_peers_keeps_rows_where_a_peer_wins(tmp_path) -> Non
     record = {
         "at": "2026-03-01T12:00",
         "machine": "a machine",
-        "load_at_start": 0.0,
+        "load_at_start": 3.0,
+        "cpus": 2,
         "versions": {"heimdall": "1", "aim": "2", "trackio": "3"},
         "sizes": asdict(Sizes()),
         "rows": rows,
@@ -38,6 +39,7 @@ def test_the_page_beside_the_peers_keeps_rows_where_a_peer_wins(tmp_path) -> Non
     lines = page.read_text().splitlines()
     assert f"| {name} | 3 (2-4) | - | 1.5 (1-2) x 0.5 | trackio |" in lines
     assert f"| {throughput} | 0.9 (0.9-0.9) | - | 0.45 (0.45-0.45) x 2 | heimdall |" in lines
+    assert any(line.startswith("**Crowded**") for line in lines)
     assert lines.count("- aim: live: it did not start") == 1
 
 
