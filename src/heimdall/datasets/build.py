@@ -2,37 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-import numpy as np
-
-from heimdall.datasets.grouping import describe_split
 from heimdall.datasets.importers.examples import ImportedExamples, write_examples
 from heimdall.datasets.importers.locards import read_locards
 from heimdall.datasets.importers.powder import read_powder
 from heimdall.datasets.importers.rssi_table import read_rssi_csv, read_rssi_parquet
 from heimdall.datasets.importers.sources import ImportLog, SourceFile
-from heimdall.datasets.limits import describe_assumptions, limit_of
-from heimdall.datasets.manifest import Manifest, pick_features
-from heimdall.datasets.simulator import describe_loss, make_simulator
+from heimdall.datasets.manifest import Manifest
+from heimdall.datasets.simulation import Simulation
 from heimdall.datasets.storage import DatasetWriter, ExampleChunk, read_manifest, size_of
-from heimdall.domain.datasets import DatasetKind, ImportDatasetConfig, ImportReport, SyntheticDatasetConfig
-from heimdall.rf.network import Network
-from heimdall.rf.synthetic import SyntheticBlock
+from heimdall.domain.datasets import ImportDatasetConfig, ImportReport, SyntheticDatasetConfig
 
 Progress = Callable[[float], None]
 Reader = Callable[[list[SourceFile], ImportDatasetConfig, ImportLog, Progress], ImportedExamples]
-
-SYNTHETIC_CELL_M: Final = 5000.0
-"""m; a network must place transmitters between the places it was trained on."""
-
-SYNTHETIC_ACCURACY_RADIUS_M: Final = 1000.0
-"""m; what a synchronized narrowband network can honestly promise."""
-
-SYNTHETIC_SOURCE: Final = "Simulated by Heimdall (path loss, shadowing, exact delays, clock error); no licence needed"
 
 _READERS: Final[dict[str, Reader]] = {
     "powder": read_powder,
@@ -86,57 +72,20 @@ def build_synthetic(
 
     ``terrain_folder`` holds the user's heights, for a config that asks for them.
     """
-    generator = make_simulator(config, terrain_folder)
-    network = generator.network
-    features = pick_features("heard", "rssi_dbm", "snr_db", "toa_offset_us", "clock_sigma_us", "rx_east_km", "rx_north_km", "rx_up_km")
-    south_west, north_east = generator.region_m
-    cells_north = int(np.ceil((north_east[1] - south_west[1]) / SYNTHETIC_CELL_M))
-    groups, bounds = [], []
-    with DatasetWriter(
-        directory, num_tokens=len(network.receivers), receivers=network.receivers, features=features, has_bounds=True
-    ) as writer:
-        done = 0
-        for block in generator.blocks():
-            east, north = np.floor((block.transmitter_m[:, :2] - south_west) / SYNTHETIC_CELL_M).T
-            chunk = _make_chunk(block, network, (east * cells_north + north).astype(np.int32), config.clock_sigma_ns * 1e-3)
-            writer.append(chunk)
-            groups.append(chunk.group)
-            bounds.append(block.bound_sigma_m)
-            done += len(chunk.group)
-            progress(done / config.num_examples)
-        writer.finish(
-            kind=DatasetKind.SYNTHETIC,
-            frame=network.frame,
-            split=describe_split("cell", np.concatenate(groups), seed=0, cell_m=SYNTHETIC_CELL_M),
-            groups=("cell",),
-            accuracy_radius_m=SYNTHETIC_ACCURACY_RADIUS_M,
-            physical_limit=limit_of(np.concatenate(bounds), describe_assumptions(config)),
-        )
-    return _describe(directory, f"{SYNTHETIC_SOURCE}{describe_loss(generator)}", None)
-
-
-def _make_chunk(block: SyntheticBlock, network: Network, group: np.ndarray, clock_sigma_us: float) -> ExampleChunk:
-    shape = block.heard.shape
-    site = np.broadcast_to(network.position_m, (*shape, 3))
-    columns = [
-        block.heard,
-        np.where(block.heard, block.rssi_dbm, 0.0),
-        np.where(block.heard, block.snr_db, 0.0),
-        block.toa_offset_us,
-        np.full(shape, clock_sigma_us),
-        *(np.moveaxis(site, -1, 0) / 1e3),
-    ]
-    return ExampleChunk(
-        features=np.stack(columns, axis=-1).astype(np.float32),
-        mask=np.ones(shape, bool),
-        receiver_index=np.broadcast_to(np.arange(shape[1], dtype=np.int16), shape),
-        target=block.transmitter_m[:, :2],
-        target_up=block.transmitter_m[:, 2],
-        group=group,
-        time=np.zeros(shape[0]),
-        receiver_enu=site.astype(np.float32),
-        bound_sigma_m=block.bound_sigma_m.astype(np.float32),
+    simulation = Simulation(config, terrain_folder)
+    num_chunks = simulation.num_chunks
+    # Each chunk is written while the next is not made yet, so one share counts for both.
+    chunks = (
+        simulation.make(number, lambda share, number=number: progress((number + share) / num_chunks))  # type: ignore[misc]
+        for number in range(num_chunks)
     )
+    return write_simulation(simulation, chunks, directory, lambda share: None)
+
+
+def write_simulation(simulation: Simulation, chunks: Iterable[ExampleChunk], directory: Path, progress: Progress) -> BuiltDataset:
+    """Make a data set of the chunks of a simulation, in order, that lie ready or are made as they are asked for."""
+    simulation.write(chunks, directory, progress)
+    return _describe(directory, simulation.source, None)
 
 
 def _describe(directory: Path, source: str, report: ImportReport | None) -> BuiltDataset:

@@ -146,12 +146,19 @@ def simulate_capture(
     # A fast crystal makes the receiver's own oscillator fast: the carrier then appears below.
     shift_hz = scene.transmitter_offset_hz - carrier_hz * (crystal + radial_m_s / SPEED_OF_LIGHT_M_S)
     noise_dbm_hz = noise_floor_dbm(scene.frequency_mhz, bandwidth_hz=1.0, noise_figure_db=front_end.noise_figure_db)
-    received *= _oscillate(shift_hz, front_end, generator, num_samples)
+    fast = _branch(generator)
+    received *= _oscillate(shift_hz, front_end, fast, num_samples)
     received *= (10 ** (scene.power_dbm / 20)).astype(np.float32)[:, None]
-    noise_amplitude = math.sqrt(10 ** (noise_dbm_hz / 10) * rate_hz / 2)
-    received.view(np.float32)[...] += noise_amplitude * generator.standard_normal((num_receivers, 2 * num_samples), dtype=np.float32)
+    noise = fast.standard_normal((num_receivers, 2 * num_samples), dtype=np.float32)
+    noise *= np.float32(math.sqrt(10 ** (noise_dbm_hz / 10) * rate_hz / 2))
+    received += noise.view(np.complex64)
     iq, gain_db = _digitize(received, front_end)
     return Capture(iq, rate_hz, gain_db, arrival_s, shift_hz, noise_dbm_hz)
+
+
+def _branch(generator: np.random.Generator) -> np.random.Generator:
+    """Return a faster generator that depends on nothing but this one's state, for what is drawn once a sample."""
+    return np.random.Generator(np.random.SFC64(generator.integers(2**32, size=4).tolist()))
 
 
 def _propagate(
@@ -164,24 +171,33 @@ def _propagate(
     gains, excess_s = _draw_paths(channel, generator, num_receivers, is_fading=is_fading)
     delay = (arrival_s[:, None] + excess_s) * rate_hz
     if not is_fading:
-        return np.asarray(spectrum * (gains[..., None] * _delay_ramps(delay, size)).sum(axis=1), np.complex64)
+        response = gains[:, :1] * _delay_ramps(delay[:, 0], size)
+        for path in range(1, gains.shape[1]):
+            response += gains[:, path, None] * _delay_ramps(delay[:, path], size)
+        return np.asarray(spectrum * response, np.complex64)
     paths = np.asarray(fft.ifft(spectrum * _delay_ramps(delay, size), axis=2), np.complex64) * gains[..., None]
     paths[:, 1:] *= _fade(generator, num_receivers, channel.num_echoes, size, doppler_hz / rate_hz)
     return np.asarray(fft.fft(paths.sum(axis=1), axis=1), np.complex64)
 
 
 def _delay_ramps(delay: FloatArray, size: int) -> ComplexArray:
-    """Return ``exp(-j omega delay)`` over the bins of a transform, [*delay, size], delays in samples.
+    """Return ``exp(-j omega delay)`` over the bins of a transform, [*delay, size], delays in samples."""
+    middle = size // 2
+    ramp = _ramps(-delay / size, size, first=-middle)
+    return np.concatenate([ramp[..., middle:], ramp[..., :middle]], axis=-1)
 
-    Bins are evenly spaced, so the ramp is a product of a coarse and a fine one: two square roots of ``size`` exponentials each.
+
+def _ramps(turns: FloatArray, size: int, *, first: int = 0) -> ComplexArray:
+    """Return ``exp(j 2 pi turns n)`` for ``size`` values of n from ``first`` on, [*turns, size].
+
+    They are evenly spaced, so it is a product of a coarse and a fine ramp: two square roots of ``size`` exponentials each.
     """
     fine = math.isqrt(size) + 1
     coarse = -(-size // fine)
-    step = -2j * np.pi / size * delay[..., None]
-    first = np.exp(step * (fine * np.arange(coarse) - size // 2)).astype(np.complex64)
-    ramp = (first[..., None] * np.exp(step * np.arange(fine)).astype(np.complex64)[..., None, :]).reshape(*delay.shape, -1)
-    middle = size // 2
-    return np.concatenate([ramp[..., middle:size], ramp[..., :middle]], axis=-1)
+    step = 2j * np.pi * turns[..., None]
+    begin = np.exp(step * (fine * np.arange(coarse) + first)).astype(np.complex64)
+    ramp = begin[..., None] * np.exp(step * np.arange(fine)).astype(np.complex64)[..., None, :]
+    return np.asarray(ramp.reshape(*turns.shape, -1)[..., :size], np.complex64)
 
 
 def _draw_paths(
@@ -249,13 +265,14 @@ def _width_rad(waveform: ComplexArray) -> float:
 
 
 def _oscillate(shift_hz: FloatArray, front_end: FrontEnd, generator: np.random.Generator, num_samples: int) -> ComplexArray:
+    """Return ``exp(j phase)`` of each receiver's oscillator, [r, t]: its offset as a ramp, its phase noise as a random walk."""
     walk = generator.standard_normal((len(shift_hz), num_samples), dtype=np.float32)
     walk *= np.float32(math.sqrt(2 * np.pi * front_end.linewidth_hz / front_end.sample_rate_hz))
-    phase = np.cumsum(walk, axis=1)
-    turns = np.outer(shift_hz / front_end.sample_rate_hz, np.arange(num_samples))
-    phase += (2 * np.pi * (turns - np.floor(turns))).astype(np.float32)
-    result = np.empty(phase.shape, np.complex64)
-    result.real, result.imag = np.cos(phase), np.sin(phase)
+    np.cumsum(walk, axis=1, out=walk)
+    result = np.empty(walk.shape, np.complex64)
+    np.cos(walk, out=result.real)
+    np.sin(walk, out=result.imag)
+    result *= _ramps(shift_hz / front_end.sample_rate_hz, num_samples)
     return result
 
 

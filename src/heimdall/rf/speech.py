@@ -42,23 +42,24 @@ def _make_syllable(generator: np.random.Generator, size: int, sample_rate_hz: fl
     if kind < _SILENT_SHARE:
         return np.zeros(size)
     if kind < _SILENT_SHARE + _UNVOICED_SHARE:
-        source = generator.standard_normal(size)
+        source, sections = generator.standard_normal(size), _band_pass(sample_rate_hz)
     else:
         cycles = np.cumsum(pitch_hz * (1 + 0.1 * np.sin(np.linspace(0, generator.uniform(1, 4), size)))) / sample_rate_hz
         source = np.diff(np.floor(cycles), prepend=0.0)
-        for formant_hz, width_hz in zip(_VOWELS_HZ[generator.integers(len(_VOWELS_HZ))], _BANDWIDTHS_HZ, strict=True):
-            source = _resonate(source, formant_hz * generator.uniform(0.9, 1.1), width_hz, sample_rate_hz)
-    sections = _band_pass(sample_rate_hz)
+        formants = zip(_VOWELS_HZ[generator.integers(len(_VOWELS_HZ))], _BANDWIDTHS_HZ, strict=True)
+        resonances = [_resonance(formant_hz * generator.uniform(0.9, 1.1), width_hz, sample_rate_hz) for formant_hz, width_hz in formants]
+        sections = np.concatenate([resonances, _band_pass(sample_rate_hz)])
     shaped = np.diff(np.asarray(signal.sosfilt(sections, source), np.float64), prepend=0.0)
     loud = float(np.sqrt(np.mean(np.square(shaped)))) or 1.0
     envelope = np.minimum(1, 8 * np.sin(np.linspace(0, np.pi, size)))
     return np.asarray(np.clip(shaped / loud * envelope * (FULL_SCALE_RMS * 1.05 * generator.uniform(0.7, 1.3)), -1, 1), np.float64)
 
 
-def _resonate(source: FloatArray, formant_hz: float, width_hz: float, sample_rate_hz: float) -> FloatArray:
+def _resonance(formant_hz: float, width_hz: float, sample_rate_hz: float) -> list[float]:
+    """Return the second-order section of a formant, of gain 1 at 0 Hz."""
     radius = np.exp(-np.pi * width_hz / sample_rate_hz)
     feedback = [1.0, -2 * radius * np.cos(2 * np.pi * formant_hz / sample_rate_hz), radius**2]
-    return np.asarray(signal.lfilter([sum(feedback)], feedback, source), np.float64)
+    return [sum(feedback), 0.0, 0.0, *feedback]
 
 
 @lru_cache(maxsize=16)

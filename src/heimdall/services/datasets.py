@@ -170,13 +170,14 @@ class DatasetService:
     def build(self, dataset_id: str) -> Dataset:
         """Make the arrays of a ``building`` data set; does nothing to any other.
 
-        Safe to repeat after a crash and to run twice at once: files appear as a whole, and equal configs give equal bytes.
-        Progress is stored at most twice a second.
+        Safe to repeat after a crash and to run several times at once: files appear as a whole, and equal configs give equal bytes. A large
+        simulated set is made in chunks that are kept and shared (:mod:`heimdall.services.joint_builds`), and other workers are asked to
+        join in. Progress is stored at most twice a second.
 
         Returns
         -------
         Dataset
-            ``ready``, or ``failed`` with one plain sentence and no files.
+            ``ready``, or ``failed`` with one plain sentence and no files; ``building`` where another process puts the chunks together.
 
         Raises
         ------
@@ -194,15 +195,20 @@ class DatasetService:
                 folder.mkdir()
                 built = self._build_into(dataset, folder, self._make_progress(dataset_id))
                 self._require_building(dataset_id)
+                if built is None:
+                    return self.get(dataset_id)
                 self._artifacts.put_folder(dataset_folder(dataset_id), folder)
             result = self._finish(dataset_id, _as_ready(built))
         except NotFoundError as error:
             result = self._explain_missing(dataset_id, error)
         except _AlreadyBuiltError:
-            return self.get(dataset_id)
+            return self._leave(dataset_id)
         except HeimdallError as error:
             if isinstance(error, UnavailableError) and not isinstance(error, StorageFullError):
-                raise
+                # Where another process is done, its tidying may pull a folder from under this one.
+                if self.get(dataset_id).status is DatasetStatus.BUILDING:
+                    raise
+                return self._leave(dataset_id)
             result = self._fail(dataset_id, error)
         self._disposal.collect()
         return result
@@ -231,19 +237,39 @@ class DatasetService:
             tx.datasets.add(dataset)
             action = AuditAction.CREATE if dataset.kind is DatasetKind.SYNTHETIC else AuditAction.IMPORT
             record(tx, action, AuditSubject.DATASET, dataset.id, now=dataset.created_at, name=dataset.name)
-        try:
-            self._queue.enqueue_dataset(dataset.id)
-        except UnavailableError as error:
-            logger.warning("dataset_not_enqueued", extra={"dataset_id": dataset.id, "reason": error.detail})
+        self._wake_worker(dataset.id)
         return dataset
 
-    def _build_into(self, dataset: Dataset, folder: Path, progress: Callable[[float], None]) -> BuiltDataset:
-        from heimdall.datasets.build import build_import, build_synthetic
+    def _wake_worker(self, dataset_id: str) -> None:
+        try:
+            self._queue.enqueue_dataset(dataset_id)
+        except UnavailableError as error:
+            logger.warning("dataset_not_enqueued", extra={"dataset_id": dataset_id, "reason": error.detail})
+
+    def _simulate_into(self, dataset: Dataset, folder: Path, progress: Callable[[float], None]) -> BuiltDataset | None:
+        from heimdall.datasets.build import build_synthetic
+        from heimdall.datasets.simulation import Simulation
+        from heimdall.services.joint_builds import JointBuild
+
+        config = SyntheticDatasetConfig.model_validate(dataset.config)
+        simulation = Simulation(config, self._terrain_folder)
+        if simulation.num_chunks == 1:
+            return build_synthetic(config, folder, progress, terrain_folder=self._terrain_folder)
+        build = JointBuild(
+            self._artifacts,
+            dataset.id,
+            simulation,
+            invite=lambda: self._wake_worker(dataset.id),
+            check_in=lambda: self._require_building(dataset.id),
+        )
+        return build.run(folder.parent, progress)
+
+    def _build_into(self, dataset: Dataset, folder: Path, progress: Callable[[float], None]) -> BuiltDataset | None:
+        from heimdall.datasets.build import build_import
         from heimdall.datasets.importers.sources import SourceFile
 
         if dataset.kind is DatasetKind.SYNTHETIC:
-            config = SyntheticDatasetConfig.model_validate(dataset.config)
-            return build_synthetic(config, folder, progress, terrain_folder=self._terrain_folder)
+            return self._simulate_into(dataset, folder, progress)
         names = [source["name"] for source in dataset.config["sources"]]
         options = ImportDatasetConfig.model_validate({key: value for key, value in dataset.config.items() if key != "sources"})
         with contextlib.ExitStack() as stack:
@@ -276,6 +302,9 @@ class DatasetService:
             current = tx.datasets.get(dataset_id, lock=True)
             if current.status is not DatasetStatus.BUILDING:
                 raise _AlreadyBuiltError
+            if "progress_percent" in changes:
+                # Of several builders the one behind must not take back what the others have shown.
+                changes = {**changes, "progress_percent": max(current.progress_percent, changes["progress_percent"])}
             changed = current.evolve(**changes, version=current.version + 1)
             tx.datasets.save(changed, expected_version=current.version)
             if changed.status is not DatasetStatus.BUILDING:
@@ -299,6 +328,14 @@ class DatasetService:
             self._disposal.collect()
             raise
         return self._fail(dataset_id, error)
+
+    def _leave(self, dataset_id: str) -> Dataset:
+        """Return what another process finished, and remove the chunk that this one may have stored after that."""
+        dataset = self.get(dataset_id)
+        with self._store.write() as tx:
+            tx.upkeep.bury(incoming_folder(dataset_id), now=self._clock.now())
+        self._disposal.collect()
+        return dataset
 
     def _fail(self, dataset_id: str, error: HeimdallError) -> Dataset:
         logger.warning("dataset_failed", extra={"dataset_id": dataset_id, "reason": error.detail})

@@ -83,7 +83,7 @@ class DatasetRunner:
                     return process.wait(_TICK_S)
                 if self._stop_request() is StopRequest.NONE:
                     continue
-                # A build has no half-way point: it is ended now and done again by the next worker.
+                # It is ended now; the next worker goes on from the chunks that are made, or begins again where there are none.
                 if killed_at is None:
                     killed_at = time.monotonic() + (_KILL_AFTER_S if self._stop_request() is StopRequest.DRAIN else 0.0)
                     process.terminate()
