@@ -31,7 +31,7 @@ def test_real_data_become_a_model_that_proves_itself_in_another_instance(launch:
     assert job["progress_percent"] == 100
     listed = first.get("/training/models")["models"]
     assert [model["id"] for model in listed] == [job["model_id"]]
-    assert {line["id"] for line in listed[0]["baselines"]} == {"centroid", "log-distance-ml", "knn", "radio-map"}
+    assert {line["id"] for line in listed[0]["baselines"]} == {"centroid", "log-distance-ml", "knn", "radio-map", "arrival-map"}
     bundle = first.client.get(f"/training/models/{job['model_id']}/export", params={"num_samples": 5})
     assert bundle.headers["content-disposition"] == f"attachment; filename={listed[0]['name'].replace(' ', '-')}-v1.heimdall"
 

@@ -125,7 +125,7 @@ def test_the_exporter_prints_nothing(lab, capfd):
 
 def test_baselines_stand_beside_the_network(trained):
     draft, _, _ = trained
-    assert [baseline.id for baseline in draft.baselines] == ["centroid", "log-distance-ml", "knn", "radio-map"]
+    assert [baseline.id for baseline in draft.baselines] == ["centroid", "log-distance-ml", "knn", "radio-map", "arrival-map"]
     centroid, log_distance, knn, radio_map = draft.baselines
     assert all(baseline.num_examples == 40 and baseline.reason is None for baseline in draft.baselines)
     assert log_distance.error_median_m < centroid.error_median_m
