@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Bool, Float64
 
 from heimdall.domain.errors import InvalidInputError
-from heimdall.rf.shapes import BoolArray, FloatArray
+from heimdall.rf.shapes import BoolArray, FloatArray, IntArray
 
 Weigh = Callable[[FloatArray], FloatArray]
 
@@ -197,7 +197,7 @@ def _height(place_m: FloatArray, earth: Earth) -> FloatArray:
     return np.asarray(np.sqrt((mean + place_m[..., 2]) ** 2 + flat) - mean, np.float64)
 
 
-def _take(arrivals: Arrivals, rows: FloatArray) -> Arrivals:
+def _take(arrivals: Arrivals, rows: IntArray) -> Arrivals:
     return Arrivals(
         arrivals.arrival_m[rows], arrivals.heard[rows], arrivals.receiver_m[rows], arrivals.noise[rows], arrivals.altitude_m[rows]
     )
