@@ -5,7 +5,7 @@ PY := .venv/bin/python
 BIN := .venv/bin
 STAMPS := .stamps
 .DEFAULT_GOAL := help
-.PHONY: help install dev up test test-py test-front check audit bench bench-peers budget chaos chaos-long gen gen-check fmt clean chromium services shots
+.PHONY: help install dev up test test-py test-front check audit bench bench-peers bench-physics budget chaos chaos-long gen gen-check fmt clean chromium services shots
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -54,6 +54,7 @@ chaos: $(STAMPS)/dev ## break it for three minutes, check that nothing was lost 
 	$(PY) -m chaos --size embedded --seconds 70 $(if $(SEED),--seed $(SEED)) $(ARGS)
 	$(PY) -m chaos --size rabbitmq --seconds 30 $(if $(SEED),--seed $(SEED)) $(if $(filter true,$(CI)),--need-servers) $(ARGS)
 
+DATA ?= ../shared/data
 MINUTES ?= 30
 chaos-long: $(STAMPS)/dev ## the same for MINUTES=30 on each size, the broker gone for a minute at a time
 	$(PY) -m chaos --size embedded --size rabbitmq --size redis --seconds $$(( $(MINUTES) * 60 )) --broker-gone 60 --report chaos-report.json $(if $(SEED),--seed $(SEED)) $(ARGS)
@@ -98,6 +99,11 @@ bench-peers: dev ## measure ours and the peers in one run and write docs/figures
 
 budget: dev ## count what the hot paths cost and write the table that tests/budget compares with (say why in the commit)
 	$(PY) -m tests.budget.judging --write
+
+bench-physics: dev ## train on the measured sets (DATA=…), three seeds, for docs/results.md; takes an hour
+	$(PY) -m bench.locards_folds --data $(DATA)/locards
+	$(PY) -m bench.powder_folds --data $(DATA)/powder --architecture radio-map-residual-s --epochs 8
+	$(PY) -m bench.powder_folds --data $(DATA)/powder --architecture radio-map-residual-s --epochs 8 --split day
 
 shots: dev $(STAMPS)/frontend ## take the pictures of docs/training-ui anew (needs chromium)
 	$(PY) deploy/shots.py

@@ -41,6 +41,7 @@ def pool(instance: Heimdall, job_ids: list[str]) -> dict[str, float]:
         "num_examples": len(error),
         "median_m": float(np.median(error)),
         "p68_m": float(np.quantile(error, 0.68)),
+        "p90_m": float(np.quantile(error, 0.9)),
         "p95_m": float(np.quantile(error, 0.95)),
         **{name: float((np.concatenate(distances) <= limit).mean()) for name, limit in LIMITS.items()},
         "seconds_per_fold": statistics.median(seconds),
@@ -52,6 +53,8 @@ def pool_baselines(instance: Heimdall, job_ids: list[str]) -> dict[str, Any]:
     lines: dict[str, list[dict[str, float]]] = {}
     for job_id in job_ids:
         for line in instance.model_of(job_id)["baselines"]:
+            if line["error_median_m"] is None:
+                continue
             lines.setdefault(line["id"], []).append(line)
     return {
         name: {key: statistics.mean(line[key] for line in found) for key in ("error_median_m", "error_p68_m")}

@@ -31,7 +31,7 @@ def test_real_data_become_a_model_that_proves_itself_in_another_instance(launch:
     assert job["progress_percent"] == 100
     listed = first.get("/training/models")["models"]
     assert [model["id"] for model in listed] == [job["model_id"]]
-    assert {line["id"] for line in listed[0]["baselines"]} == {"centroid", "log-distance-ml", "knn", "radio-map"}
+    assert {line["id"] for line in listed[0]["baselines"]} == {"centroid", "log-distance-ml", "knn", "radio-map", "arrival-map"}
     found = first.get(f"/training/models/{job['model_id']}")["accuracy_breakdown"]
     # Strengths without a noise floor: the ratio is not known, so nothing is sorted by it.
     assert [one["by"] for one in found["breakdowns"]] == ["receivers_heard", "hdop", "hull"]

@@ -545,7 +545,7 @@ export interface components {
             /** @description at the reference input: 7 receivers, 8 features a token */
             parameters_count: number;
             /** @description physical estimate that the network begins at, inside its graph */
-            physics: "radio-map" | null;
+            physics: ("radio-map" | "arrival") | null;
         };
         /**
          * ArchitecturePage

@@ -27,7 +27,9 @@ class Architecture(Entity):
     inputs: tuple[str, ...]
     parameters_count: int = Field(description="at the reference input: 7 receivers, 8 features a token")
     hyperparameters: dict[str, Any] = Field(default_factory=dict)
-    physics: Literal["radio-map"] | None = Field(default=None, description="physical estimate that the network begins at, inside its graph")
+    physics: Literal["radio-map", "arrival"] | None = Field(
+        default=None, description="physical estimate that the network begins at, inside its graph"
+    )
 
 
 _TOKENS: Final = ("receiver tokens: the data set's features, any number of receivers", "mask of the receivers present")
@@ -68,6 +70,26 @@ ARCHITECTURES: Final[tuple[Architecture, ...]] = (
             "receiver_dropout": 0.2,
         },
         physics="radio-map",
+    ),
+    Architecture(
+        id="arrival-residual-s",
+        name="Times of arrival and DeepSets, small",
+        description="A robust search for the place inside the graph, with each receiver's bias and error and the air's refraction learned "
+        "from the training rows; a DeepSets network moves and stretches its Gaussian; ellipses calibrated on groups held out of the "
+        "training rows.",
+        good_for="Synchronized receivers with times of arrival, from a few hundred examples on.",
+        inputs=_TOKENS,
+        parameters_count=11909,
+        hyperparameters={
+            "width": 32,
+            "embedding": 4,
+            "depth": 2,
+            "heads": 4,
+            "head_width": 64,
+            "dropout": 0.3,
+            "receiver_dropout": 0.2,
+        },
+        physics="arrival",
     ),
     Architecture(
         id="set-transformer-m",

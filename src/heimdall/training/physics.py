@@ -1,6 +1,6 @@
-"""The physical estimate of every row before training begins, none of them from a map that has seen the row.
+"""The physical estimate of every row before training begins, none of them from a map or law that has seen the row.
 
-A row's own readings in the map would make the estimate look better in training than it is elsewhere, and the network would learn to trust
+A row's own readings in it would make the estimate look better in training than it is elsewhere, and the network would learn to trust
 it too much. So training rows get theirs from maps of the other blocks of places, calibration rows from a map without their groups, and
 validation rows from the final map, which is the one that is exported.
 """
@@ -8,7 +8,7 @@ validation rows from the final map, which is the one that is exported.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -16,11 +16,16 @@ import torch
 from torch import Tensor
 
 from heimdall.datasets.grouping import group_by_cell
-from heimdall.datasets.observations import observe, targets
+from heimdall.datasets.observations import fit_arrival_law, observe, targets
 from heimdall.datasets.storage import DatasetArrays
+from heimdall.rf.arrival import ArrivalLaw
 from heimdall.rf.radio_map import RadioMap
+from heimdall.training.architectures.arrival_layer import ArrivalLayer
 from heimdall.training.architectures.radio_map_layer import NUM_ESTIMATE, RadioMapLayer
 
+Kind = Literal["radio-map", "arrival"]
+Law = RadioMap | ArrivalLaw
+Layer = RadioMapLayer | ArrivalLayer
 Rows = npt.NDArray[np.int64]
 
 _NUM_BLOCK_FOLDS: Final = 4
@@ -35,7 +40,7 @@ _BATCH_ROWS: Final = 256
 class Physics:
     """Estimates [N, P] of all rows that are trained on, calibrated on or validated (zeros elsewhere), and the layer that leaves."""
 
-    layer: RadioMapLayer
+    layer: Layer
     estimate_NP: Tensor
     fit_rows: Rows
     """Training rows of the network."""
@@ -43,23 +48,23 @@ class Physics:
     """Training rows kept out of it, by group; empty where the groups are too few."""
 
 
-def prepare_physics(arrays: DatasetArrays, train_rows: Rows, val_rows: Rows) -> Physics:
-    """Fit the maps and estimate every row; a pure function of its arguments.
+def prepare_physics(arrays: DatasetArrays, train_rows: Rows, val_rows: Rows, *, kind: Kind = "radio-map") -> Physics:
+    """Fit maps or laws and estimate every row; a pure function of its arguments.
 
     Raises
     ------
     InvalidInputError
-        Where the data set has no strengths.
+        Where the data set has no strengths, or no times of arrival, that the kind works on.
     """
     fit_rows, calibration_rows = _set_aside(np.asarray(arrays.group), train_rows)
-    final = _fit(arrays, train_rows)
-    layer = RadioMapLayer(final, arrays)
+    final = _fit(arrays, train_rows, kind)
+    layer = _lay(final, arrays)
     estimate_NP = torch.zeros(len(arrays), NUM_ESTIMATE)
     _estimate(layer, arrays, val_rows, estimate_NP)
     if len(calibration_rows):
-        _estimate(RadioMapLayer(_fit(arrays, fit_rows, like=final), arrays), arrays, calibration_rows, estimate_NP)
+        _estimate(_lay(_fit(arrays, fit_rows, kind, like=final), arrays), arrays, calibration_rows, estimate_NP)
     for seen, unseen in _cut_blocks(arrays, fit_rows):
-        _estimate(RadioMapLayer(_fit(arrays, seen, like=final), arrays), arrays, unseen, estimate_NP)
+        _estimate(_lay(_fit(arrays, seen, kind, like=final), arrays), arrays, unseen, estimate_NP)
     return Physics(layer, estimate_NP, fit_rows, calibration_rows)
 
 
@@ -89,14 +94,20 @@ def _cut_blocks(arrays: DatasetArrays, rows: Rows) -> list[tuple[Rows, Rows]]:
     return [(seen, unseen) for seen, unseen in cuts if len(unseen) and len(seen)]
 
 
-def _fit(arrays: DatasetArrays, rows: Rows, *, like: RadioMap | None = None) -> RadioMap:
+def _lay(law: Law, arrays: DatasetArrays) -> Layer:
+    return ArrivalLayer(law, arrays) if isinstance(law, ArrivalLaw) else RadioMapLayer(law, arrays)
+
+
+def _fit(arrays: DatasetArrays, rows: Rows, kind: Kind, *, like: Law | None = None) -> Law:
     if len(rows) > _MAX_MAP_ROWS:
         rows = rows[np.linspace(0, len(rows) - 1, _MAX_MAP_ROWS).astype(np.int64)]
-    return RadioMap.fit(observe(arrays, rows), targets(arrays, rows), like=like)
+    if kind == "arrival":
+        return fit_arrival_law(arrays, rows, like=like if isinstance(like, ArrivalLaw) else None)
+    return RadioMap.fit(observe(arrays, rows), targets(arrays, rows), like=like if isinstance(like, RadioMap) else None)
 
 
 @torch.no_grad()
-def _estimate(layer: RadioMapLayer, arrays: DatasetArrays, rows: Rows, estimate_NP: Tensor) -> None:
+def _estimate(layer: Layer, arrays: DatasetArrays, rows: Rows, estimate_NP: Tensor) -> None:
     for start in range(0, len(rows), _BATCH_ROWS):
         part = rows[start : start + _BATCH_ROWS]
         features, mask, receiver = (

@@ -75,7 +75,7 @@ def prepare_run(request: TrainingRequest) -> Run:
     train_rows, val_rows = make_split(arrays, config.validation_split, config.validation_fold)
     scaling = fit_scaling(arrays, train_rows)
     architecture = get_architecture(config.model_architecture)
-    physics = prepare_physics(arrays, train_rows, val_rows) if architecture.physics else None
+    physics = prepare_physics(arrays, train_rows, val_rows, kind=architecture.physics) if architecture.physics else None
     fit_rows = physics.fit_rows if physics else train_rows
     borders = cut_batches(len(fit_rows), config.batch_size)
     monitor = DeviceMonitor(device)
@@ -124,7 +124,7 @@ def _make_state(
         get_architecture(config.model_architecture), num_features=len(arrays.feature_names), num_receivers=len(arrays.receivers)
     )
     if physics:
-        column = arrays.feature_index("rssi_dbm")
+        column = arrays.feature_index("rssi_dbm") if arrays.has_feature("rssi_dbm") else None
         model: Localizer = ResidualLocalizer(network, scaling, physics.layer, strength_column=column).to(device)
     else:
         model = Localizer(network, scaling).to(device)

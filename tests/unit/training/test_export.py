@@ -155,22 +155,22 @@ def test_the_exporter_prints_nothing(lab, capfd):
 
 def test_baselines_stand_beside_the_network(trained):
     draft, _, _ = trained
-    assert [baseline.id for baseline in draft.baselines] == ["centroid", "log-distance-ml", "knn", "radio-map"]
-    centroid, log_distance, knn, radio_map = draft.baselines
+    assert [baseline.id for baseline in draft.baselines] == ["centroid", "log-distance-ml", "knn", "radio-map", "arrival-map"]
+    centroid, log_distance, knn, radio_map, arrival_map = draft.baselines
     assert all(baseline.num_examples == 40 and baseline.reason is None for baseline in draft.baselines)
     assert log_distance.error_median_m < centroid.error_median_m
     assert knn.error_median_m < centroid.error_median_m
     assert radio_map.error_median_m < centroid.error_median_m
+    assert arrival_map.error_median_m < 0.1 * radio_map.error_median_m, "these times of arrival are without error"
 
 
 def test_a_baseline_that_does_not_apply_says_why(small_arrays):
-    features = tuple(
-        feature.evolve(name="level_db") if feature.name == "rssi_dbm" else feature for feature in small_arrays.manifest.features
-    )
+    other = {"rssi_dbm": "level_db", "toa_offset_us": "delay_us"}
+    features = tuple(feature.evolve(name=other.get(feature.name, feature.name)) for feature in small_arrays.manifest.features)
     arrays = dataclasses.replace(small_arrays, manifest=small_arrays.manifest.evolve(features=features))
     for baseline in measure_baselines(arrays, np.arange(100), np.arange(100, 150)):
         assert baseline.error_median_m is None
-        assert "no rssi_dbm" in baseline.reason
+        assert ("no toa_offset_us" if baseline.id == "arrival-map" else "no rssi_dbm") in baseline.reason
 
 
 def test_a_full_disk_at_the_export_is_named_and_leaves_no_file(lab, monkeypatch):

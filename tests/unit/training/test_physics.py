@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-from heimdall.datasets.observations import observe, targets
+from heimdall.datasets.observations import fit_arrival_law, observe, observe_arrivals, targets
 from heimdall.domain.errors import InvalidInputError
 from heimdall.rf.radio_map import RadioMap
 from heimdall.training import physics
+from heimdall.training.architectures.arrival_layer import ArrivalLayer
 from heimdall.training.architectures.radio_map_layer import RadioMapLayer
 from heimdall.training.loop import train
 from tests.unit.training.lab import MemorySink
@@ -39,21 +40,34 @@ def test_the_layer_agrees_with_the_classical_solver(small_arrays, moving):
     np.testing.assert_allclose(factor @ factor.transpose(0, 2, 1), expected.covariance_m2, rtol=2e-2, atol=50.0)
 
 
-def test_no_row_is_estimated_by_a_map_that_has_seen_it(small_arrays, monkeypatch):
+def test_the_search_in_the_graph_agrees_with_the_classical_one(small_arrays):
+    train_rows, rows = np.arange(100), np.arange(100, 160)
+    law = fit_arrival_law(small_arrays, train_rows)
+    expected = law.locate(observe_arrivals(small_arrays, rows))
+    given = run_layer(ArrivalLayer(law, small_arrays), small_arrays, rows)
+    np.testing.assert_allclose(given[:, :2], expected.position_m, atol=0.05)
+    factor = np.zeros((len(rows), 2, 2))
+    factor[:, 0, 0], factor[:, 1, 0], factor[:, 1, 1] = given[:, 2:5].T
+    np.testing.assert_allclose(factor @ factor.transpose(0, 2, 1), expected.covariance_m2, rtol=1e-2, atol=0.1)
+    np.testing.assert_allclose(given[:, 7], 1 / (1 + expected.misfit), atol=1e-3)
+
+
+@pytest.mark.parametrize("kind", ["radio-map", "arrival"])
+def test_no_row_is_estimated_by_a_map_or_law_that_has_seen_it(small_arrays, monkeypatch, kind):
     seen_by_layer = {}
     fit, estimate = physics._fit, physics._estimate
 
-    def remember_fit(arrays, rows, *, like=None):
-        radio_map = fit(arrays, rows, like=like)
-        seen_by_layer[id(radio_map)] = (radio_map, set(rows.tolist()))
-        return radio_map
+    def remember_fit(arrays, rows, kind, *, like=None):
+        law = fit(arrays, rows, kind, like=like)
+        seen_by_layer[id(law)] = (law, set(rows.tolist()))
+        return law
 
     layers = {}
-    make = physics.RadioMapLayer
+    make = physics._lay
 
-    def remember_layer(radio_map, arrays):
-        layer = make(radio_map, arrays)
-        layers[id(layer)] = (layer, seen_by_layer[id(radio_map)][1])
+    def remember_layer(law, arrays):
+        layer = make(law, arrays)
+        layers[id(layer)] = (layer, seen_by_layer[id(law)][1])
         return layer
 
     estimated = []
@@ -64,10 +78,10 @@ def test_no_row_is_estimated_by_a_map_that_has_seen_it(small_arrays, monkeypatch
         estimate(layer, arrays, rows, table)
 
     monkeypatch.setattr(physics, "_fit", remember_fit)
-    monkeypatch.setattr(physics, "RadioMapLayer", remember_layer)
+    monkeypatch.setattr(physics, "_lay", remember_layer)
     monkeypatch.setattr(physics, "_estimate", check)
     train_rows, val_rows = np.arange(0, 120), np.arange(120, 160)
-    prepared = physics.prepare_physics(small_arrays, train_rows, val_rows)
+    prepared = physics.prepare_physics(small_arrays, train_rows, val_rows, kind=kind)
     assert sorted(estimated) == list(range(160))
     assert not set(small_arrays.group[prepared.fit_rows].tolist()) & set(small_arrays.group[prepared.calibration_rows].tolist())
     assert sorted([*prepared.fit_rows, *prepared.calibration_rows]) == train_rows.tolist()
@@ -90,6 +104,22 @@ def test_the_exported_graph_carries_map_and_calibration(lab):
     outcome = train(lab.request(model_architecture=ARCHITECTURE, epochs=2), MemorySink())
     assert outcome.model.performance.parity_max_abs_diff < 1e-4
     assert outcome.model.onnx_path.stat().st_size > 1_000_000
+
+
+def test_the_exported_graph_carries_the_search_and_leaves_little_to_the_network(lab):
+    outcome = train(lab.request(model_architecture="arrival-residual-s", epochs=2), MemorySink())
+    assert outcome.model.performance.parity_max_abs_diff < 1e-4
+    search = next(line for line in outcome.model.baselines if line.id == "arrival-map")
+    assert outcome.model.final_metrics.val_error_median_m < 2 * search.error_median_m + 1
+
+
+def test_a_data_set_without_times_of_arrival_is_refused_in_one_sentence(small_arrays):
+    features = tuple(
+        feature.evolve(name="delay_us") if feature.name == "toa_offset_us" else feature for feature in small_arrays.manifest.features
+    )
+    arrays = dataclasses.replace(small_arrays, manifest=small_arrays.manifest.evolve(features=features))
+    with pytest.raises(InvalidInputError, match="no toa_offset_us"):
+        physics.prepare_physics(arrays, np.arange(100), np.arange(100, 150), kind="arrival")
 
 
 def test_a_data_set_without_strengths_is_refused_in_one_sentence(small_arrays):

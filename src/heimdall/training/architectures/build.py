@@ -20,6 +20,7 @@ _BUILDERS: Final[dict[str, Callable[..., nn.Module]]] = {
     "deepsets-s": DeepSets,
     "set-transformer-m": SetTransformer,
     "mlp-baseline": SlotMlp,
+    "arrival-residual-s": partial(DeepSets, num_context=NUM_ESTIMATE),
     "radio-map-residual-s": partial(DeepSets, num_context=NUM_ESTIMATE),
 }
 

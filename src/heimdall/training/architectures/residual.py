@@ -33,12 +33,12 @@ class ResidualLocalizer(Localizer):
     physics
         Maps features in physical units to estimates [B, P] in metres; without weights.
     strength_column
-        Column of the feature that is jittered while training.
+        Column of the feature that is jittered while training; None where there is none.
     """
 
     calibration: Tensor
 
-    def __init__(self, network: nn.Module, scaling: Scaling, physics: nn.Module, *, strength_column: int) -> None:
+    def __init__(self, network: nn.Module, scaling: Scaling, physics: nn.Module, *, strength_column: int | None) -> None:
         super().__init__(network, scaling)
         self.physics = physics
         self.strength_column = strength_column
@@ -81,7 +81,7 @@ class ResidualLocalizer(Localizer):
         return Gaussian(place_B2 + moved_B2, factor_B3 * self.calibration)
 
     def _jitter(self, features_BRF: Tensor) -> Tensor:
-        if not self.training:
+        if not self.training or self.strength_column is None:
             return features_BRF
         num_examples, num_tokens, num_features = features_BRF.shape
         device = features_BRF.device
