@@ -3,12 +3,13 @@ import tailwindcss from '@tailwindcss/vite'
 import react from '@vitejs/plugin-react'
 import { defineConfig } from 'vitest/config'
 import { firstPaint } from './scripts/first-paint.ts'
+import { ownStyles } from './scripts/own-styles.ts'
 import { packed } from './scripts/packed.ts'
 
 const engine = 'http://127.0.0.1:8001'
 
 export default defineConfig({
-  plugins: [react(), tailwindcss(), firstPaint(), packed()],
+  plugins: [react(), tailwindcss(), ownStyles(), firstPaint(), packed()],
   resolve: { alias: { '@': fileURLToPath(new URL('./src', import.meta.url)) } },
   server: {
     proxy: {

@@ -39,7 +39,11 @@ def make_container(data_dir: Path, **changes: Any) -> Container:
     container = build_container(settings)
     queue = MemoryQueue()
     job_settings = JobSettings(
-        max_attempts=settings.max_attempts, enqueue_doubt_s=settings.enqueue_doubt_s, lease_s=settings.lease_s, has_cuda=has_cuda
+        max_attempts=settings.max_attempts,
+        enqueue_doubt_s=settings.enqueue_doubt_s,
+        lease_s=settings.lease_s,
+        has_cuda=has_cuda,
+        admit=container.disk.admit,
     )
     store, clock, artifacts = container.store, container.clock, container.artifacts
     store.migrate()

@@ -14,6 +14,7 @@ from heimdall.services.attempts import AttemptService
 from heimdall.services.audit import AuditService
 from heimdall.services.bundles import BundleService
 from heimdall.services.datasets import DatasetService
+from heimdall.services.disk import DiskGuard, make_policy
 from heimdall.services.jobs import JobService, JobSettings
 from heimdall.services.metrics import MetricService
 from heimdall.services.models import ModelService
@@ -21,6 +22,7 @@ from heimdall.services.operations import OperationsService
 from heimdall.services.sweeper import Sweeper
 from heimdall.storage.artifacts import open_artifacts
 from heimdall.storage.database import SqlStore
+from heimdall.storage.health import free_bytes, used_bytes
 from heimdall.storage.live import open_live_channel
 from heimdall.storage.presence import FolderRegistry
 from heimdall.verification.sandbox import SandboxVerifier
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
     from heimdall.domain.workers import WorkerRegistry
     from heimdall.services.backups import BackupService
     from heimdall.services.restores import RestoreService
+    from heimdall.services.retention import Retention
     from heimdall.settings import Settings
 
 
@@ -77,6 +80,7 @@ class Container:
     bundles: BundleService
     audit: AuditService
     operations: OperationsService
+    disk: DiskGuard
 
     def close(self) -> None:
         """Give back what the process holds."""
@@ -106,11 +110,13 @@ def build_container(settings: Settings) -> Container:
     )
     verifier = SandboxVerifier(memory_mb=settings.verify_memory_mb, timeout_s=settings.verify_timeout_s)
     registry = FolderRegistry(settings.data_dir / "workers")
+    disk = make_disk_guard(settings)
     job_settings = JobSettings(
         max_attempts=settings.max_attempts,
         enqueue_doubt_s=settings.enqueue_doubt_s,
         lease_s=settings.lease_s,
         has_cuda=has_cuda,
+        admit=disk.admit,
     )
     return Container(
         settings=settings,
@@ -132,7 +138,30 @@ def build_container(settings: Settings) -> Container:
         ),
         audit=AuditService(store=store),
         operations=OperationsService(store=store, clock=clock),
+        disk=disk,
     )
+
+
+def make_disk_guard(settings: Settings) -> DiskGuard:
+    """Wire what watches the data folder's size."""
+    return DiskGuard(
+        measure_free=lambda: free_bytes(settings.data_dir),
+        measure_used=lambda: used_bytes(settings.data_dir),
+        policy=make_policy(
+            quota_mb=settings.disk_quota_mb, warn_percent=settings.disk_warn_percent, warn_free_mb=settings.disk_warn_free_mb
+        ),
+    )
+
+
+def make_retention(container: Container) -> Retention:
+    """Wire what ends the time of old checkpoints and logs."""
+    from heimdall.services.retention import Retention, RetentionPolicy
+
+    settings = container.settings
+    policy = RetentionPolicy(
+        checkpoint_days=settings.keep_checkpoints_days, log_days=settings.keep_logs_days, log_lines=settings.keep_log_lines
+    )
+    return Retention(store=container.store, clock=container.clock, policy=policy)
 
 
 def make_backups(container: Container) -> BackupService:

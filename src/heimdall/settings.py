@@ -90,6 +90,19 @@ class Settings(BaseSettings):
     max_attempts: int = Field(default=5, ge=1, le=100, description="Attempts lost in a row, without one epoch, before a job fails.")
     sweep_s: float = Field(default=2.0, ge=0.1, le=60, description="s between looks for expired leases and unsent messages.")
     enqueue_doubt_s: float = Field(default=5.0, ge=0.5, le=600, description="s before a pending job is sent again; doubles up to 60.")
+    keep_checkpoints_days: float = Field(
+        default=90.0,
+        ge=0,
+        le=36500,
+        description="Days that checkpoints of ended jobs are kept; 0: for ever. Without one a job cannot be continued.",
+    )
+    keep_logs_days: float = Field(default=0.0, ge=0, le=36500, description="Days that log lines of ended jobs are kept; 0: for ever.")
+    keep_log_lines: int = Field(default=100_000, ge=0, le=100_000_000, description="Newest log lines kept of each job; 0: all of them.")
+    disk_quota_mb: int = Field(
+        default=0, ge=0, le=10**9, description="MB that the data folder may hold before new jobs and imports are refused; 0: no quota."
+    )
+    disk_warn_percent: float = Field(default=90.0, gt=0, le=100, description="Share of the quota, in percent, from which on it is warned.")
+    disk_warn_free_mb: int = Field(default=1000, ge=0, le=10**9, description="MB free on the data folder's disk below which it is warned.")
     busy_timeout_s: float = Field(default=10.0, ge=0.1, le=120, description="s to wait for a locked database.")
     max_upload_mb: int = Field(default=2048, ge=1, le=1_000_000, description="MB, largest bundle or data file taken.")
     max_json_kb: int = Field(default=256, ge=16, le=65536, description="kB, largest JSON body taken.")

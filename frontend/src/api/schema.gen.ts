@@ -1203,6 +1203,21 @@ export interface components {
             dependencies: components["schemas"]["Dependency"][];
             /** @enum {string} */
             status: "ready" | "unavailable";
+            /**
+             * @description what does not fail readiness yet
+             * @default []
+             */
+            warnings: components["schemas"]["ReadinessWarning"][];
+        };
+        /**
+         * ReadinessWarning
+         * @description Something that works still and needs a person soon.
+         */
+        ReadinessWarning: {
+            /** @description one plain sentence, and what to do */
+            detail: string;
+            /** @constant */
+            name: "disk";
         };
         /**
          * Receiver
@@ -3464,6 +3479,15 @@ export interface operations {
             };
             /** @description The role is not enough, or the page that asks comes from a foreign origin. */
             403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It does not fit the present state; the message names it. */
+            409: {
                 headers: {
                     [name: string]: unknown;
                 };

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import cache
 from typing import TYPE_CHECKING, Final
 
@@ -59,7 +59,7 @@ def create_app(container: Container) -> FastAPI:
         max_waiting_events=container.settings.socket_buffer_events,
         on_success=lambda: background.recovered("event_tail"),
     )
-    measurements = Measurements(container.operations, tail)
+    measurements = Measurements(container.operations, tail, container.disk)
 
     @asynccontextmanager
     async def run_beside(_: FastAPI) -> AsyncIterator[None]:
@@ -137,6 +137,8 @@ async def run_sweeper(container: Container, background: BackgroundTasks) -> None
     """Heal lost messages and lost workers, again and again, until cancelled."""
     while True:
         await asyncio.sleep(container.settings.sweep_s)
+        with suppress(HeimdallError):
+            await asyncio.to_thread(container.disk.look)
         try:
             report = await asyncio.to_thread(container.sweeper.sweep)
         except HeimdallError as error:

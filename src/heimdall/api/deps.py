@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated
 
 from fastapi import Path, Query
+from starlette.concurrency import run_in_threadpool
 
 if TYPE_CHECKING:
     from starlette.requests import HTTPConnection
@@ -32,3 +33,8 @@ def check_rate(request: HTTPConnection, *, is_bundle: bool = False) -> None:
     limits: list[RateLimit] = [request.app.state.rate_limit, *([request.app.state.import_limit] if is_bundle else [])]
     for limit in limits:
         limit.check(client)
+
+
+async def check_room(request: HTTPConnection) -> None:
+    """Refuse what would be kept before its bytes come in. QuotaExceededError."""
+    await run_in_threadpool(services(request).disk.admit)

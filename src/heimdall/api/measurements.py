@@ -14,6 +14,7 @@ from heimdall.domain.errors import HeimdallError
 
 if TYPE_CHECKING:
     from heimdall.api.tail import EventTail
+    from heimdall.services.disk import DiskGuard
     from heimdall.services.operations import OperationsService
 
 _BUCKETS_S: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
@@ -29,9 +30,11 @@ class Measurements:
         Reads the present state of the jobs.
     tail
         Knows the sockets.
+    disk
+        Knows the size of the data folder.
     """
 
-    def __init__(self, operations: OperationsService, tail: EventTail) -> None:
+    def __init__(self, operations: OperationsService, tail: EventTail, disk: DiskGuard) -> None:
         self.registry = CollectorRegistry(auto_describe=False)
         self.requests = Counter("heimdall_requests", "HTTP requests.", ["method", "route", "status"], registry=self.registry)
         self.latency = Histogram(
@@ -55,6 +58,7 @@ class Measurements:
         )
         self.registry.register(_JobsCollector(operations))
         self.registry.register(_SocketsCollector(tail))
+        self.registry.register(_DiskCollector(disk))
         self.registry.register(_ProcessCollector())
         self._turn = threading.Lock()
 
@@ -112,6 +116,22 @@ class _SocketsCollector(Collector):
         yield GaugeMetricFamily("heimdall_event_lag_seconds", "s between the newest event's commit and its fan-out.", tail.lag_s)
         yield CounterMetricFamily("heimdall_socket_frames_sent", "Frames handed to sockets since the start.", tail.num_sent)
         yield CounterMetricFamily("heimdall_socket_clients_dropped", "Sockets closed for being too slow since the start.", tail.num_dropped)
+
+
+class _DiskCollector(Collector):
+    def __init__(self, disk: DiskGuard) -> None:
+        self._disk = disk
+
+    def collect(self) -> Iterator[Metric]:
+        try:
+            seen = self._disk.look()
+        except HeimdallError:
+            return
+        yield GaugeMetricFamily("heimdall_disk_free_bytes", "Bytes free on the data folder's disk.", seen.free_bytes)
+        yield GaugeMetricFamily("heimdall_disk_warning", "1 while the disk or the quota is nearly full.", int(seen.warning is not None))
+        if seen.used_bytes is not None:
+            yield GaugeMetricFamily("heimdall_disk_used_bytes", "Bytes that the data folder holds.", seen.used_bytes)
+            yield GaugeMetricFamily("heimdall_disk_quota_bytes", "Bytes that it may hold before new work is refused.", seen.quota_bytes)
 
 
 class _ProcessCollector(Collector):

@@ -104,11 +104,19 @@ class Dependency(Entity):
     detail: str | None = Field(description="what is wrong and what to do; null while it is up")
 
 
+class ReadinessWarning(Entity):
+    """Something that works still and needs a person soon."""
+
+    name: Literal["disk"]
+    detail: str = Field(description="one plain sentence, and what to do")
+
+
 class Readiness(Entity):
     """Whether the server can do its work now."""
 
     status: Literal["ready", "unavailable"]
     dependencies: tuple[Dependency, ...]
+    warnings: tuple[ReadinessWarning, ...] = Field(default=(), description="what does not fail readiness yet")
 
 
 class Liveness(Entity):

@@ -21,6 +21,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import RedirectResponse
 
 from heimdall.api.access import check_role
+from heimdall.api.content_policy import make_policy
 from heimdall.api.credentials import TOKEN_COOKIE
 from heimdall.api.errors import ForeignOriginError, NotAllowedError, error_response, problem_response
 from heimdall.api.routes.auth import CALLBACK_PATH, LOGIN_PATH
@@ -47,21 +48,8 @@ _NOBODY: Final = Principal(who="anonymous", role=Role.VIEWER, means="loopback")
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 _EXPOSED: Final = "ETag, Location, Content-Disposition, Retry-After, X-Last-Line, X-Request-Id"
 
-CONTENT_SECURITY_POLICY: Final = "; ".join(
-    (
-        "default-src 'self'",
-        "script-src 'self'",
-        "style-src 'self' 'unsafe-inline'",
-        "img-src 'self' data: blob:",
-        "connect-src 'self'",
-        "frame-ancestors 'none'",
-        "base-uri 'none'",
-        "object-src 'none'",
-        "form-action 'self'",
-    )
-)
 SECURITY_HEADERS: Final = {
-    "Content-Security-Policy": CONTENT_SECURITY_POLICY,
+    "Content-Security-Policy": make_policy(),
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
     "Cross-Origin-Opener-Policy": "same-origin",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import mimetypes
 import re
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -12,6 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import FileResponse, HTMLResponse, Response
 
+from heimdall.api.content_policy import make_policy
 from heimdall.api.responses import is_unchanged
 
 if TYPE_CHECKING:
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 
 _SERVER_PATHS: Final = ("/api", "/ws", "/health", "/metrics", "/openapi.json")
 _HASHED: Final = re.compile(r"-[A-Za-z0-9_-]{8,}\.\w+$")
+_POLICY: Final = "Content-Security-Policy"
 _FOR_EVER: Final = "public, max-age=31536000, immutable"
 _PACKED: Final = ((".br", "br"), (".gz", "gzip"))
 
@@ -89,14 +92,14 @@ class Page:
         if folder is None:
             if "." in path.rsplit("/", 1)[-1]:
                 raise HTTPException(404)
-            return HTMLResponse(_BARE_PAGE, headers={"Cache-Control": "no-cache"})
+            return HTMLResponse(_BARE_PAGE, headers={"Cache-Control": "no-cache", _POLICY: make_policy(_BARE_PAGE)})
         file = _find_file(folder, path)
         if file is not None and file.name != "index.html":
             is_for_ever = path.startswith("/assets/") and _HASHED.search(file.name) is not None
             return _serve_file(request, file, _FOR_EVER if is_for_ever else "no-cache")
         if file is None and "." in path.rsplit("/", 1)[-1]:
             raise HTTPException(404)
-        return _serve_file(request, folder / "index.html", "no-cache")
+        return _serve_index(request, folder / "index.html")
 
 
 def _find_file(folder: Path, path: str) -> Path | None:
@@ -110,6 +113,19 @@ def _find_file(folder: Path, path: str) -> Path | None:
         return file if file.is_relative_to(root) and file.is_file() else None
     except OSError:
         return None
+
+
+def _serve_index(request: Request, file: Path) -> Response:
+    found = file.stat()
+    response = _serve_file(request, file, "no-cache")
+    # With a 304 too: its headers replace those of the copy that the browser has.
+    response.headers[_POLICY] = _read_policy(file, found.st_mtime_ns, found.st_size)
+    return response
+
+
+@lru_cache(maxsize=4)
+def _read_policy(file: Path, _mtime_ns: int, _size_bytes: int) -> str:
+    return make_policy(file.read_text(encoding="utf-8"))
 
 
 def _serve_file(request: Request, file: Path, cache_control: str) -> Response:

@@ -52,6 +52,8 @@ def run_checks(settings: Settings) -> Iterator[Check]:
     yield check_python()
     yield check_machine()
     yield check_data_folder(settings)
+    yield check_quota(settings)
+    yield check_retention(settings)
     yield check_port(settings)
     yield check_open_files()
     yield check_frontend(settings)
@@ -88,6 +90,31 @@ def check_data_folder(settings: Settings) -> Check:
     if free_gb < _GOOD_FREE_GB:
         return Check("data folder", "warning", text, "Data sets, checkpoints and models may soon fill it.")
     return Check("data folder", "ok", text)
+
+
+def check_quota(settings: Settings) -> Check:
+    """Look at the quota and the threshold of free space that the server warns at."""
+    from heimdall.bootstrap import make_disk_guard
+
+    if not settings.data_dir.exists():
+        return Check("quota", "ok", "nothing is kept here yet")
+    try:
+        seen = make_disk_guard(settings).look()
+    except HeimdallError as error:
+        return Check("quota", "warning", error.detail, "Make the data folder readable, or choose another one with --data-dir.")
+    if seen.warning is not None:
+        sentence, _, fix = seen.warning.partition(". ")
+        return Check("quota", "warning", sentence, fix)
+    if seen.used_bytes is None:
+        return Check("quota", "ok", "none set (HEIMDALL_DISK_QUOTA_MB)")
+    return Check("quota", "ok", f"{seen.used_bytes / 1e9:.2f} of {seen.quota_bytes / 1e9:.2f} GB used")
+
+
+def check_retention(settings: Settings) -> Check:
+    """Say how long what is kept."""
+    checkpoints, logs = (f"{days:g} days" if days else "for ever" for days in (settings.keep_checkpoints_days, settings.keep_logs_days))
+    lines = f"the newest {settings.keep_log_lines} lines a job" if settings.keep_log_lines else "all lines"
+    return Check("retention", "ok", f"of ended jobs: checkpoints {checkpoints}, logs {logs}; {lines}")
 
 
 def check_port(settings: Settings) -> Check:

@@ -25,6 +25,8 @@ POSITION_OUTPUT: Final = "position_enu_m"
 COVARIANCE_OUTPUT: Final = "covariance_m2"
 MAX_NAME_LENGTH: Final = 255
 MAX_TEXT_LENGTH: Final = 2000
+MAX_LABEL_LENGTH: Final = 100
+"""Characters of an architecture or an identifier."""
 
 _UNSAFE_CATEGORIES: Final = frozenset({"Cc", "Cs", "Zl", "Zp"})
 
@@ -69,7 +71,14 @@ Measured = Annotated[float | None, BeforeValidator(_drop_non_finite)]
 """A measured number, or null: NaN and infinities of older bundles are null."""
 
 Count = Annotated[Annotated[int, Field(ge=0, le=2**53)] | None, BeforeValidator(_drop_non_finite)]
-VersionText = Annotated[str, BeforeValidator(_to_text)]
+Magnitude = Annotated[Annotated[float, Field(ge=0)] | None, BeforeValidator(_drop_non_finite)]
+"""A distance or a spread: never below zero, or null as :data:`Measured` is."""
+
+LatitudeDeg = Annotated[Annotated[float, Field(ge=-90, le=90)] | None, BeforeValidator(_drop_non_finite)]
+LongitudeDeg = Annotated[Annotated[float, Field(ge=-180, le=180)] | None, BeforeValidator(_drop_non_finite)]
+VersionText = Annotated[str, Field(max_length=MAX_LABEL_LENGTH), BeforeValidator(_to_text)]
+Name = Annotated[str, Field(max_length=MAX_NAME_LENGTH)]
+"""A name longer than Heimdall's own names is refused, not cut: two models must not become namesakes on the way."""
 Dimension = int | str | None
 Sha256Hex = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 FiniteNumbers = tuple[Measured, ...]
@@ -84,10 +93,10 @@ class Block(BaseModel):
 class BundleMetadata(Block):
     """Who made this file, and when."""
 
-    bundle_id: str = Field(min_length=1)
+    bundle_id: str = Field(min_length=1, max_length=MAX_LABEL_LENGTH)
     created_at: str
     created_by: str = ""
-    description: str | None = None
+    description: str | None = Field(default=None, max_length=MAX_TEXT_LENGTH)
     heimdall_version: VersionText | None = None
 
 
@@ -113,9 +122,9 @@ class BundleModel(Block):
     """The network and what describes it; its bytes are diverted to a file by the reader."""
 
     model_id: str = Field(min_length=1)
-    model_name: str = Field(min_length=1)
+    model_name: str = Field(min_length=1, max_length=MAX_NAME_LENGTH)
     version: VersionText
-    architecture: str = Field(min_length=1)
+    architecture: str = Field(min_length=1, max_length=MAX_LABEL_LENGTH)
     framework: str = ""
     onnx_opset: StrictInt
     input_shape: Any = None
@@ -138,7 +147,7 @@ class BundleTrainingConfig(Block):
     loss_function: str | None = None
     validation_split: Measured = None
     dataset_ids: tuple[str, ...] = ()
-    dataset_names: tuple[str, ...] = ()
+    dataset_names: tuple[Name, ...] = ()
 
     @model_validator(mode="before")
     @classmethod
@@ -198,15 +207,15 @@ class BundleNormalization(Block):
 class GeoPoint(Block):
     """Degrees on WGS84."""
 
-    latitude: Measured = None
-    longitude: Measured = None
+    latitude: LatitudeDeg = None
+    longitude: LongitudeDeg = None
 
 
 class GeoPrediction(GeoPoint):
     """Degrees on WGS84, and one standard deviation east (x) and north (y) in metres."""
 
-    uncertainty_x: Measured = None
-    uncertainty_y: Measured = None
+    uncertainty_x: Magnitude = None
+    uncertainty_y: Magnitude = None
 
 
 class BundleSample(Block):
@@ -216,7 +225,7 @@ class BundleSample(Block):
     input_metadata: dict[str, Any] = Field(default_factory=dict)
     ground_truth: GeoPoint | None = None
     prediction: GeoPrediction | None = None
-    error_meters: Measured = None
+    error_meters: Magnitude = None
     input_base64: str | None = None
     expected_output_base64: str | None = None
 
@@ -237,8 +246,8 @@ class BundleReceiver(Block):
 
     id: str
     name: str = ""
-    latitude: Annotated[float | None, Field(ge=-90, le=90), BeforeValidator(_drop_non_finite)] = None
-    longitude: Annotated[float | None, Field(ge=-180, le=180), BeforeValidator(_drop_non_finite)] = None
+    latitude: LatitudeDeg = None
+    longitude: LongitudeDeg = None
     altitude_m: Measured = None
     is_moving: bool = False
 

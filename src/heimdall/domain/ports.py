@@ -241,6 +241,9 @@ class LogRepository(Protocol):
     def find(self, job_id: str, *, since: int = 0, limit: int = 5000) -> list[LogLine]:
         """Return lines with ``number > since`` in order."""
 
+    def cut(self, job_id: str, *, num_kept: int) -> int:
+        """Remove all but the newest ``num_kept`` lines; returns how many went. Numbers of those that stay do not change."""
+
 
 class DatasetRepository(Protocol):
     """Data set rows (the arrays are artifacts)."""

@@ -28,5 +28,14 @@ class UpkeepRepository(Protocol):
     def release(self, holder: str) -> None:
         """End a hold."""
 
+    def list_checkpoints_before(self, before: datetime, *, job_id: str | None = None, limit: int = 100) -> list[str]:
+        """Return final jobs that ended before then and still point to a checkpoint, or whether this one is such a job."""
+
+    def list_logs_before(self, before: datetime, *, limit: int = 100) -> list[str]:
+        """Return final jobs that ended before then and still have log lines."""
+
+    def list_logs_beyond(self, num_lines: int, *, limit: int = 100) -> list[str]:
+        """Return jobs of any state whose log has more lines than this."""
+
     def is_held(self, now: datetime) -> bool:
         """Return whether any hold lasts."""

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from heimdall.domain.bundles import (
+    MAX_LABEL_LENGTH,
     MAX_NAME_LENGTH,
     Bundle,
     BundleMetrics,
@@ -42,7 +43,7 @@ def make_imported_model(
         id=model_id,
         name=clean_text(bundle.model.model_name, limit=MAX_NAME_LENGTH) or "imported model",
         version=1,
-        architecture=clean_text(bundle.model.architecture, limit=100) or "unknown",
+        architecture=clean_text(bundle.model.architecture, limit=MAX_LABEL_LENGTH) or "unknown",
         created_at=now,
         onnx_path=f"{folder}/model.onnx",
         parameters_count=bundle.model.parameters_count,
@@ -51,7 +52,7 @@ def make_imported_model(
         size_bytes=read.onnx_size_bytes,
         onnx_opset=examination.onnx_opset or bundle.model.onnx_opset,
         dataset_name=clean_text(names[0], limit=MAX_NAME_LENGTH) if names else None,
-        imported_from=clean_text(bundle.bundle_metadata.bundle_id, limit=100),
+        imported_from=clean_text(bundle.bundle_metadata.bundle_id, limit=MAX_LABEL_LENGTH),
         verification=verification,
         baselines=_read_baselines(metrics),
         accuracy_radius_m=metrics.accuracy_radius_m,

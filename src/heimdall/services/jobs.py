@@ -27,11 +27,15 @@ from heimdall.domain.ports import ArtifactStore, Clock, JobQuery, JobQueue, LogL
 from heimdall.services.attempt_files import discard_unfinished, name_checkpoint
 from heimdall.services.audit import record
 from heimdall.services.disposal import Disposal, checkpoint_folder
+from heimdall.services.retention import CHECKPOINT_EXPIRED
 from heimdall.services.transitions import change_job, make_payload, move_job
 
 FULL_DISK_NOTICE: Final = "Waiting: the disk is full. Free some space; the job goes on by itself."
 FULL_DISK_BYTES: Final = 4 * 1024 * 1024
 """Free bytes below which a disk counts as full."""
+
+_NUM_LAST_EVENTS: Final = 100
+"""Of an ended job, read to learn why it has no checkpoint: after its end little happens to a job."""
 
 
 class _DamagedCheckpointError(ConflictError):
@@ -46,6 +50,8 @@ class JobSettings:
     enqueue_doubt_s: float
     lease_s: float
     has_cuda: Callable[[], bool]
+    admit: Callable[[], None] = lambda: None
+    """Raises where nothing new is taken now, because the quota is used up."""
 
 
 def needs_gpu(config: TrainingJobConfig) -> bool:
@@ -98,6 +104,7 @@ class JobService:
     def _create_once(self, config: TrainingJobConfig, key: str | None, fingerprint: str) -> tuple[Job, bool]:
         if key is not None and (known := self._find_idempotent(key, fingerprint)) is not None:
             return known, False
+        self._settings.admit()
         self._check_config(config)
         now = self._clock.now()
         job = Job(
@@ -309,11 +316,12 @@ class JobService:
         IllegalTransitionError
             Where the source is still active.
         ConflictError
-            Where it has no checkpoint.
+            Where it has no checkpoint, or no longer: code ``checkpoint_expired``.
         InvalidInputError
             Where ``epochs`` leaves nothing to train.
         """
         source = self.get(job_id)
+        self._check_retention(source)
         newest = _require_checkpoint(source)
         if newest.previous is None:
             return self._continue_from(source, newest, epochs=epochs, job_name=job_name)
@@ -321,6 +329,20 @@ class JobService:
             return self._continue_from(source, newest, epochs=epochs, job_name=job_name)
         except _DamagedCheckpointError:
             return self._continue_from(source, Checkpoint(**newest.previous.model_dump()), epochs=epochs, job_name=job_name)
+
+    def _check_retention(self, job: Job) -> None:
+        """Tell a job whose checkpoint was kept long enough from one that never had any. ConflictError."""
+        if job.checkpoint is not None or not job.status.is_final:
+            return
+        with self._store.read() as tx:
+            last = tx.events.list_of_job(job.id, since=max(0, job.last_seq - _NUM_LAST_EVENTS))
+        expired = next((event for event in last if event.payload.get("reason") == CHECKPOINT_EXPIRED), None)
+        if expired is not None:
+            raise ConflictError(
+                f"The job's checkpoint was removed on {expired.created_at:%Y-%m-%d}: those of ended jobs are kept for a limited time "
+                "(HEIMDALL_KEEP_CHECKPOINTS_DAYS). Its curve and model stay. Create a new job with the same settings instead.",
+                code="checkpoint_expired",
+            )
 
     def _continue_from(self, source: Job, checkpoint: Checkpoint, *, epochs: int | None, job_name: str | None) -> Job:
         config = source.config.evolve(
@@ -331,6 +353,7 @@ class JobService:
             raise InvalidInputError(
                 f"The checkpoint already holds {checkpoint.epoch} epochs. Ask for more than {checkpoint.epoch}.", field="epochs"
             )
+        self._settings.admit()
         self._check_config(config)
         job = self._draft_continuation(source, checkpoint, config)
         try:

@@ -8,13 +8,15 @@ from typing import Any, Final
 from sqlalchemy import Column, Row
 
 from heimdall.domain.errors import ConflictError, LeaseLostError, NotFoundError
-from heimdall.domain.jobs import Claim, Job
+from heimdall.domain.jobs import Claim, Job, JobStatus
 from heimdall.storage.column_types import clean_text
 from heimdall.storage.job_paging import searched_text
 from heimdall.storage.tables import jobs
 
 JOB_COLUMNS: Final[list[Column[Any]]] = [jobs.c[name] for name in Job.model_fields]
 """The columns that make up the entity, in its order."""
+
+FINAL_STATUSES: Final = tuple(status.value for status in JobStatus if status.is_final)
 
 _DOCUMENTS: Final = ("config", "checkpoint", "device")
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import Connection, func, insert, select
+from sqlalchemy import Connection, delete, func, insert, select
 
 from heimdall.domain.ports import LogLine
 from heimdall.storage.dialects import Dialect
@@ -46,3 +46,10 @@ class SqlLogs:
             .limit(limit)
         )
         return [LogLine(number, timestamp, text) for number, timestamp, text in self._connection.execute(statement)]
+
+    def cut(self, job_id: str, *, num_kept: int) -> int:
+        """Remove all but the newest ``num_kept`` lines; returns how many went. Numbers of those that stay do not change."""
+        newest = self._connection.execute(select(func.max(logs.c.number)).where(logs.c.job_id == job_id)).scalar_one()
+        if newest is None:
+            return 0
+        return self._connection.execute(delete(logs).where(logs.c.job_id == job_id, logs.c.number <= newest - num_kept)).rowcount

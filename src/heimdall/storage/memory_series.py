@@ -151,13 +151,22 @@ class MemoryLogs:
     def append(self, job_id: str, lines: Sequence[str], *, now: datetime) -> int:
         """Append lines (each cut at 4 000 characters); returns the newest number."""
         present = self._state.logs.get(job_id, ())
+        last = present[-1].number if present else 0
         if lines:
             self._state.require_job(job_id)
-            numbered = enumerate(lines, start=len(present) + 1)
+            numbered = enumerate(lines, start=last + 1)
             added = tuple(LogLine(number, now, clean_text(line[:MAX_LINE])) for number, line in numbered)
             self._state.logs[job_id] = present + added
-        return len(present) + len(lines)
+        return last + len(lines)
 
     def find(self, job_id: str, *, since: int = 0, limit: int = 5000) -> list[LogLine]:
         """Return lines with ``number > since`` in order."""
         return [line for line in self._state.logs.get(job_id, ()) if line.number > since][:limit]
+
+    def cut(self, job_id: str, *, num_kept: int) -> int:
+        """Remove all but the newest ``num_kept`` lines; returns how many went. Numbers of those that stay do not change."""
+        present = self._state.logs.get(job_id, ())
+        num_cut = max(0, len(present) - num_kept)
+        if num_cut:
+            self._state.logs[job_id] = present[num_cut:]
+        return num_cut

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from heimdall.domain.jobs import Job
 from heimdall.storage.memory_state import MemoryState
 
 
@@ -34,6 +35,25 @@ class MemoryUpkeep:
     def release(self, holder: str) -> None:
         """End a hold."""
         self._state.holds.pop(holder, None)
+
+    def list_checkpoints_before(self, before: datetime, *, job_id: str | None = None, limit: int = 100) -> list[str]:
+        """Return final jobs that ended before then and still point to a checkpoint, or whether this one is such a job."""
+        ended = self._list_ended(before)
+        return [job.id for job in ended if job.checkpoint is not None and job_id in (None, job.id)][:limit]
+
+    def list_logs_before(self, before: datetime, *, limit: int = 100) -> list[str]:
+        """Return final jobs that ended before then and still have log lines."""
+        return [job.id for job in self._list_ended(before) if self._state.logs.get(job.id)][:limit]
+
+    def list_logs_beyond(self, num_lines: int, *, limit: int = 100) -> list[str]:
+        """Return jobs of any state whose log has more lines than this."""
+        return sorted(job_id for job_id, lines in self._state.logs.items() if len(lines) > num_lines)[:limit]
+
+    def _list_ended(self, before: datetime) -> list[Job]:
+        ended = [
+            (row.job.completed_at, row.job.id) for row in self._state.jobs.values() if row.job.status.is_final and row.job.completed_at
+        ]
+        return [self._state.jobs[job_id].job for at, job_id in sorted(ended) if at < before]
 
     def is_held(self, now: datetime) -> bool:
         """Return whether any hold lasts."""

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Final
 
-from sqlalchemy import Connection, delete, func, select
+from sqlalchemy import Connection, delete, exists, func, select
 
 from heimdall.storage.dialects import Dialect
-from heimdall.storage.tables import holds, tombstones
+from heimdall.storage.job_rows import FINAL_STATUSES
+from heimdall.storage.tables import holds, jobs, logs, tombstones
+
+_ENDED: Final = select(jobs.c.id).where(jobs.c.status.in_(FINAL_STATUSES)).order_by(jobs.c.completed_at, jobs.c.id)
 
 
 class SqlUpkeep:
@@ -41,6 +45,25 @@ class SqlUpkeep:
     def release(self, holder: str) -> None:
         """End a hold."""
         self._connection.execute(delete(holds).where(holds.c.id == holder))
+
+    def list_checkpoints_before(self, before: datetime, *, job_id: str | None = None, limit: int = 100) -> list[str]:
+        """Return final jobs that ended before then and still point to a checkpoint, or whether this one is such a job."""
+        statement = _ENDED.where(jobs.c.completed_at < before, jobs.c.checkpoint.is_not(None)).limit(limit)
+        if job_id is not None:
+            statement = statement.where(jobs.c.id == job_id)
+        return list(self._connection.execute(statement).scalars())
+
+    def list_logs_before(self, before: datetime, *, limit: int = 100) -> list[str]:
+        """Return final jobs that ended before then and still have log lines."""
+        has_lines = exists().where(logs.c.job_id == jobs.c.id)
+        return list(self._connection.execute(_ENDED.where(jobs.c.completed_at < before, has_lines).limit(limit)).scalars())
+
+    def list_logs_beyond(self, num_lines: int, *, limit: int = 100) -> list[str]:
+        """Return jobs of any state whose log has more lines than this."""
+        # Numbers are dense from the oldest line kept, so the index answers without counting.
+        newest, oldest = (select(pick(logs.c.number)).where(logs.c.job_id == jobs.c.id).scalar_subquery() for pick in (func.max, func.min))
+        statement = select(jobs.c.id).where(newest - oldest >= num_lines).order_by(jobs.c.id).limit(limit)
+        return list(self._connection.execute(statement).scalars())
 
     def is_held(self, now: datetime) -> bool:
         """Return whether any hold lasts."""

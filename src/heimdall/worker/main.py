@@ -66,7 +66,7 @@ def run_worker(settings: Settings) -> int:
     back to the queue for another worker. A second one ends the children at once.
     """
     configure_logging(settings, "worker")
-    from heimdall.bootstrap import build_container
+    from heimdall.bootstrap import build_container, make_retention
     from heimdall.queue.celery_app import make_celery
     from heimdall.queue.names import QueueNames
     from heimdall.services.upkeep import Upkeep
@@ -102,7 +102,7 @@ def run_worker(settings: Settings) -> int:
         container.sweeper,
         period_s=settings.sweep_s,
         on_death=lambda: switch.ask(exit_code=1),
-        tidy=Upkeep(store=container.store, artifacts=container.artifacts, clock=container.clock).tidy,
+        tidy=Upkeep(store=container.store, artifacts=container.artifacts, clock=container.clock, retention=make_retention(container)).tidy,
     )
     controller: WorkController = celery.WorkController(
         hostname=worker_id,

@@ -6,9 +6,12 @@ import gzip
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 
 from tests.serving import Served, make_container, serve
+
+RED_SHA256 = "LHvAPItmcc9l4w10oslyz6Nh8tFuoEH5lssCs9WdKIE="
 
 
 @pytest.fixture(scope="module")
@@ -38,6 +41,26 @@ def test_every_address_of_the_page_gives_its_index(served: Served, path: str) ->
     assert answer.headers["cache-control"] == "no-cache"
     again = served.client.get(path, headers={"If-None-Match": answer.headers["etag"]})
     assert (again.status_code, again.content) == (304, b"")
+
+
+def test_a_document_may_use_its_own_style_sheet_and_no_other(served: Served, folder: Path) -> None:
+    def allowed(answer: httpx.Response) -> str:
+        policy = dict(part.split(" ", 1) for part in answer.headers["content-security-policy"].split("; "))
+        assert "unsafe" not in answer.headers["content-security-policy"]
+        assert (policy["script-src"], policy["style-src-attr"]) == ("'self'", "'none'")
+        return policy["style-src"]
+
+    index = folder / "index.html"
+    before = index.read_text()
+    assert allowed(served.client.get("/")) == "'self'"
+    index.write_text("<!doctype html><title>page</title><style>a { color: red }</style>")
+    answer = served.client.get("/training")
+    # From outside: printf %s 'a { color: red }' | openssl dgst -sha256 -binary | base64
+    assert allowed(answer) == f"'self' 'sha256-{RED_SHA256}'"
+    again = served.client.get("/training", headers={"If-None-Match": answer.headers["etag"]})
+    assert (again.status_code, allowed(again)) == (304, allowed(answer)), "a 304 replaces the headers of the copy"
+    assert allowed(served.client.get("/favicon.svg")) == "'self'"
+    index.write_text(before)
 
 
 def test_hashed_files_are_cached_for_ever_and_come_packed(served: Served) -> None:
@@ -72,4 +95,5 @@ def test_without_a_build_a_plain_page_says_how_to_make_one(tmp_path: Path) -> No
         answer = served.client.get("/")
         assert answer.status_code == 200
         assert "make install" in answer.text
+        assert "'sha256-" in answer.headers["content-security-policy"]
         assert served.client.get("/assets/x.js").status_code == 404

@@ -39,6 +39,17 @@ def test_full_disk_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
         assert checks.check_data_folder(Settings(data_dir=tmp_path)).status == status
 
 
+def test_quota_and_what_is_kept_are_said(tmp_path: Path) -> None:
+    (tmp_path / "big").write_bytes(b"x" * 2_000_000)
+    for quota_mb, warn_free_mb, status in ((0, 0, "ok"), (1000, 0, "ok"), (1, 0, "warning"), (0, 10**9, "warning")):
+        settings = Settings(data_dir=tmp_path, disk_quota_mb=quota_mb, disk_warn_free_mb=warn_free_mb)
+        assert checks.check_quota(settings).status == status
+    assert "HEIMDALL_DISK_QUOTA_MB" in checks.check_quota(Settings(data_dir=tmp_path, disk_quota_mb=1)).fix
+    assert checks.check_quota(Settings(data_dir=tmp_path / "new")).status == "ok"
+    kept = checks.check_retention(Settings(data_dir=tmp_path, keep_checkpoints_days=7, keep_log_lines=0))
+    assert kept.detail == "of ended jobs: checkpoints 7 days, logs for ever; all lines"
+
+
 def test_port_of_another_program_is_missing_and_a_free_one_is_ok(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         settings = Settings(data_dir=tmp_path, port=other.getsockname()[1])

@@ -86,6 +86,17 @@ def test_a_single_data_set_is_a_list_of_one_and_unknown_keys_are_kept_where_they
         (("sample_predictions", 0, "sample_id"), ..., "$.sample_predictions[0].sample_id"),
         (("sample_predictions", 0, "ground_truth"), "here", "$.sample_predictions[0].ground_truth"),
         (("sample_predictions", 0, "input_base64"), "AAAA", "$.sample_predictions[0]"),
+        (("sample_predictions", 0, "ground_truth"), {"latitude": 999}, "$.sample_predictions[0].ground_truth.latitude"),
+        (("sample_predictions", 0, "prediction"), {"longitude": -180.5}, "$.sample_predictions[0].prediction.longitude"),
+        (("sample_predictions", 0, "prediction"), {"uncertainty_x": -1.0}, "$.sample_predictions[0].prediction.uncertainty_x"),
+        (("sample_predictions", 0, "prediction"), {"uncertainty_y": -1e-9}, "$.sample_predictions[0].prediction.uncertainty_y"),
+        (("sample_predictions", 0, "error_meters"), -3.0, "$.sample_predictions[0].error_meters"),
+        (("bundle_metadata", "bundle_id"), "b" * 101, "$.bundle_metadata.bundle_id"),
+        (("bundle_metadata", "description"), "d" * 2001, "$.bundle_metadata.description"),
+        (("model", "model_name"), "n" * 256, "$.model.model_name"),
+        (("model", "architecture"), "a" * 101, "$.model.architecture"),
+        (("model", "version"), "1" * 101, "$.model.version"),
+        (("training_config", "dataset_names"), ["short", "n" * 256], "$.training_config.dataset_names[1]"),
         (("receivers",), [{"id": "a", "latitude": 91}], "$.receivers[0].latitude"),
         (("coordinate_frame",), {"latitude": math.nan, "longitude": 0}, "$.coordinate_frame.latitude"),
         (("coordinate_frame",), {"kind": "utm", "latitude": 1, "longitude": 0}, "$.coordinate_frame.kind"),
@@ -107,6 +118,28 @@ def test_a_fault_is_refused_with_its_json_path(path: tuple[Any, ...], value: Any
         parse_bundle(document)
 
     assert (caught.value.code, caught.value.field) == ("bundle_schema", field)
+
+
+def test_a_name_is_refused_with_its_limit_and_never_cut() -> None:
+    document = load("complete")
+    document["model"]["model_name"] = "n" * 255
+    assert parse_bundle(document).model.model_name == "n" * 255
+
+    document["model"]["model_name"] += "n"
+    with pytest.raises(BundleError) as caught:
+        parse_bundle(document)
+    assert caught.value.detail == "The bundle's $.model.model_name should have at most 255 characters."
+
+
+def test_a_sample_without_numbers_is_no_fault() -> None:
+    document = load("complete")
+    document["sample_predictions"][0].update(
+        ground_truth={"latitude": math.nan}, prediction={"uncertainty_x": math.inf, "longitude": None}, error_meters=math.nan
+    )
+    sample = (parse_bundle(document).sample_predictions or ())[0]
+    assert sample.ground_truth is not None
+    assert sample.prediction is not None
+    assert (sample.ground_truth.latitude, sample.prediction.uncertainty_x, sample.error_meters) == (None, None, None)
 
 
 @pytest.mark.parametrize("document", [[], "text", 7, None, {}])

@@ -308,9 +308,12 @@ def test_a_name_of_nothing_but_unsafe_characters_gets_another(there: World, bund
     assert got.name == "imported model"
 
 
-def test_a_long_name_is_cut(there: World, bundle: Path) -> None:
-    got, _ = there.bundles.import_file(change(bundle, lambda document: document["model"].update(model_name="x" * 1000), is_resealed=True))
-    assert got.name == "x" * 255
+def test_a_name_beyond_the_limit_is_refused_and_nothing_is_kept(there: World, bundle: Path) -> None:
+    long_named = change(bundle, lambda document: document["model"].update(model_name="x" * 256), is_resealed=True)
+    with pytest.raises(BundleError) as caught:
+        there.bundles.import_file(long_named)
+    assert (caught.value.code, caught.value.field) == ("bundle_schema", "$.model.model_name")
+    assert "255" in caught.value.detail
 
 
 # -- refusals --------------------------------------------------------------------------------------------------------

@@ -13,7 +13,8 @@ from heimdall.domain.events import EventType
 from heimdall.domain.jobs import Checkpoint, JobStatus
 from heimdall.domain.ports import Store
 from heimdall.services.fsck import Finding, Fsck
-from heimdall.services.upkeep import ORPHANS_EVERY_S, Upkeep
+from heimdall.services.retention import Retention, RetentionPolicy
+from heimdall.services.upkeep import HOURLY_S, Upkeep
 from heimdall.storage.artifacts import FsspecArtifacts, open_artifacts
 from heimdall.storage.memory import MemoryStore
 from tests.contract.samples import a_dataset, a_job, a_metric, a_model, add
@@ -86,13 +87,17 @@ def test_a_row_that_came_meanwhile_keeps_its_files(bench: Bench) -> None:
     assert bench.artifacts.exists("models/m/model.onnx")
 
 
-def test_the_worker_removes_orphans_once_an_hour(bench: Bench) -> None:
+def test_the_worker_removes_orphans_at_its_start_and_once_an_hour(bench: Bench) -> None:
     time_s = 0.0
-    upkeep = Upkeep(store=bench.store, artifacts=bench.artifacts, clock=bench.clock, monotonic=lambda: time_s)
+    retention = Retention(store=bench.store, clock=bench.clock, policy=RetentionPolicy())
+    upkeep = Upkeep(store=bench.store, artifacts=bench.artifacts, clock=bench.clock, retention=retention, monotonic=lambda: time_s)
+    bench.put("models/first/model.onnx")
+    upkeep.tidy()
+    assert not bench.artifacts.exists("models/first/model.onnx")
     bench.put("models/m/model.onnx")
     upkeep.tidy()
     assert bench.artifacts.exists("models/m/model.onnx")
-    time_s = ORPHANS_EVERY_S
+    time_s = HOURLY_S
     upkeep.tidy()
     assert not bench.artifacts.exists("models/m/model.onnx")
 

@@ -9,7 +9,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
 from heimdall.api.bodies import body_schema, media_type, read_json
-from heimdall.api.deps import DatasetId, check_rate, services
+from heimdall.api.deps import DatasetId, check_rate, check_room, services
 from heimdall.api.documentation import Route, errors
 from heimdall.api.responses import entity_response, page_body, tagged_response
 from heimdall.api.schemas import DatasetPage
@@ -53,6 +53,7 @@ async def create_dataset(request: Request) -> Response:
     The data set is ``building`` until a worker has made it.
     """
     check_rate(request)
+    await check_room(request)
     is_import = media_type(request) == "multipart/form-data"
     dataset = await (_import(request) if is_import else _generate(request))
     return entity_response(dataset, 201, {"Location": f"/api/v1/training/datasets/{dataset.id}"})

@@ -15,8 +15,9 @@ from heimdall.api.credentials import Credentials
 from heimdall.api.deps import services
 from heimdall.api.documentation import Route
 from heimdall.api.responses import entity_response
-from heimdall.api.schemas import Dependency, Liveness, Readiness
+from heimdall.api.schemas import Dependency, Liveness, Readiness, ReadinessWarning
 from heimdall.domain.errors import HeimdallError, LockedError
+from heimdall.services.disk import DiskGuard
 
 router = APIRouter(tags=["health"], route_class=Route)
 
@@ -76,7 +77,15 @@ async def _look(request: Request) -> Readiness:
         asked.append(_ask("identity provider", credentials.provider.ping()))
     dependencies = (*await asyncio.gather(*asked), *background.report())
     is_ready = all(dependency.status == "up" for dependency in dependencies)
-    return Readiness(status="ready" if is_ready else "unavailable", dependencies=dependencies)
+    return Readiness(status="ready" if is_ready else "unavailable", dependencies=dependencies, warnings=await _warn(container.disk))
+
+
+async def _warn(disk: DiskGuard) -> tuple[ReadinessWarning, ...]:
+    try:
+        warning = (await asyncio.to_thread(disk.look)).warning
+    except HeimdallError:
+        return ()  # the folder cannot be read: the dependencies in it are down and say so
+    return () if warning is None else (ReadinessWarning(name="disk", detail=warning),)
 
 
 async def _ask(name: str, answer: Awaitable[None]) -> Dependency:

@@ -11,7 +11,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
 from heimdall.api.bodies import body_schema, read_json
-from heimdall.api.deps import ModelId, check_rate, services
+from heimdall.api.deps import ModelId, check_rate, check_room, services
 from heimdall.api.documentation import Route, errors
 from heimdall.api.measurements import Measurements
 from heimdall.api.ratelimit import Gate
@@ -36,12 +36,13 @@ def list_models(request: Request) -> Response:
     summary="Import a bundle",
     status_code=201,
     response_model=ImportResult,
-    responses={200: {"description": "The same bundle is already here.", "model": ImportResult}, **errors(413, 415, 422, 429)},
+    responses={200: {"description": "The same bundle is already here.", "model": ImportResult}, **errors(409, 413, 415, 422, 429)},
     openapi_extra=UPLOAD_SCHEMA,
 )
 async def import_model(request: Request) -> Response:
     """Check a ``.heimdall`` file, run its model in a limited child process, and store it. A failure leaves nothing and names the check."""
     check_rate(request, is_bundle=True)
+    await check_room(request)
     gate: Gate = request.app.state.import_gate
     measurements: Measurements = request.app.state.measurements
     async with receive_bundle(request) as path, gate.enter():
