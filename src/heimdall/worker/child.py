@@ -50,11 +50,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--attempt", type=int, required=True)
     parser.add_argument("--parent-pid", type=int, required=True)
     parser.add_argument("--beat-fd", type=int)
-    parser.add_argument("--spare", action="store_true", help="import torch, then take the claim from standard input")
+    parser.add_argument("--spare", type=float, metavar="LIFE_S", help="import torch, then take the claim from standard input")
     options = parser.parse_args(arguments)
     bind_to_parent(options.parent_pid)
     claim: Claim | None = Claim(job_id=options.job_id, worker_id=options.worker_id, attempt=options.attempt)
-    if options.spare and (claim := wait_for_order()) is None:
+    if options.spare is not None and (claim := wait_for_order(options.spare)) is None:
         return ExitCode.DONE
     assert claim is not None
     return run_order(ChildOrder(claim=claim, beat_fd=options.beat_fd))

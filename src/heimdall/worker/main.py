@@ -98,11 +98,17 @@ def run_worker(settings: Settings) -> int:
     )
     datasets = DatasetRunner(store=container.store, settings=settings, stop_request=switch.read)
     register_tasks(celery, jobs, datasets)
+    upkeep = Upkeep(store=container.store, artifacts=container.artifacts, clock=container.clock, retention=make_retention(container))
+
+    def tidy() -> None:
+        children.reap()
+        upkeep.tidy()
+
     sweeper = SweeperThread(
         container.sweeper,
         period_s=settings.sweep_s,
         on_death=lambda: switch.ask(exit_code=1),
-        tidy=Upkeep(store=container.store, artifacts=container.artifacts, clock=container.clock, retention=make_retention(container)).tidy,
+        tidy=tidy,
     )
     controller: WorkController = celery.WorkController(
         hostname=worker_id,

@@ -28,8 +28,8 @@ from heimdall.worker.supervision import TrainingProcess
 CHILD_MODULE: Final = "heimdall.worker.child"
 SPARE_LIFE_S: Final = 120.0
 """s an unused spare lives."""
-_TAKE_BEFORE_S: Final = SPARE_LIFE_S - 5
-"""s after which the worker leaves a spare alone: it might end at the moment of its order."""
+_LAST_MOMENTS_S: Final = 5.0
+"""s before its end in which the worker leaves a spare alone: it might end at the moment of its order."""
 _NO_JOB: Final = str(uuid.UUID(int=0))
 """Stands in a spare's arguments where the job's id will be."""
 
@@ -39,10 +39,16 @@ class Children:
 
     A child ends with the *thread* that started it (see :mod:`heimdall.worker.lifeline`), so one thread starts
     them all and lives until :meth:`close`; the threads of Celery's pool end earlier, while a child still writes its last checkpoint.
+
+    Parameters
+    ----------
+    spare_life_s
+        How long an unused spare lives.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, *, spare_life_s: float = SPARE_LIFE_S) -> None:
         self._settings = settings
+        self._spare_life_s = spare_life_s
         self._lock = threading.Lock()
         self._spare: tuple[TrainingProcess, float] | None = None
         self._nursery = ThreadPoolExecutor(max_workers=1, thread_name_prefix="nursery")
@@ -65,6 +71,12 @@ class Children:
             except OSError:
                 self._spare = None
 
+    def reap(self) -> None:
+        """Take note of a spare that ended by itself; until then its entry stays in the machine's list of processes."""
+        with self._lock:
+            if self._spare is not None and self._spare[0].process.poll() is not None:
+                self._drop()
+
     def close(self) -> None:
         """End the spare, and every child that still runs."""
         with self._lock:
@@ -79,9 +91,8 @@ class Children:
             child, self._spare = self._spare[0], None
             return child
 
-    @staticmethod
-    def _is_fresh(child: TrainingProcess, started_at: float) -> bool:
-        return child.process.poll() is None and time.monotonic() - started_at < _TAKE_BEFORE_S
+    def _is_fresh(self, child: TrainingProcess, started_at: float) -> bool:
+        return child.process.poll() is None and time.monotonic() - started_at < self._spare_life_s - _LAST_MOMENTS_S
 
     def _drop(self) -> None:
         if self._spare is not None:
@@ -99,7 +110,7 @@ class Children:
         command = make_command(CHILD_MODULE, job_id=job_id, worker_id=worker_id, attempt=attempt, parent_pid=os.getpid(), beat_fd=write_fd)
         try:
             process = subprocess.Popen(
-                [*command, "--spare"] if is_spare else command,
+                [*command, "--spare", str(self._spare_life_s)] if is_spare else command,
                 stdin=subprocess.PIPE if is_spare else subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
@@ -127,12 +138,12 @@ def _give_order(process: subprocess.Popen[bytes], claim: Claim) -> bool:
     return True
 
 
-def wait_for_order() -> Claim | None:
-    """Be the spare: import what training needs, then wait for a claim on standard input. None where none came."""
+def wait_for_order(life_s: float) -> Claim | None:
+    """Be the spare: import what training needs, then wait for a claim on standard input. None where none came within ``life_s``."""
     _import_training()
     if not _is_order_there(0):
         _import_export()
-    if not _is_order_there(SPARE_LIFE_S):
+    if not _is_order_there(life_s):
         return None
     line = sys.stdin.readline()
     if not line:
