@@ -83,6 +83,21 @@ class Heimdall:
                     return process
         return None
 
+    def freeze(self, *processes: psutil.Process) -> None:
+        """Stop processes, none of them inside a transaction: a frozen one there would hold SQLite's lock."""
+
+        def is_frozen_without_the_lock() -> bool:
+            for process in processes:
+                process.suspend()
+            answer = self.client.get("/health/ready").json()
+            if any(found["name"] == "database" and found["status"] == "up" for found in answer["dependencies"]):
+                return True
+            for process in processes:
+                process.resume()
+            return False
+
+        wait_until(is_frozen_without_the_lock, 30, self.log_tail)
+
     def kill_everything(self) -> None:
         processes = self.processes()
         for process in processes:

@@ -108,8 +108,7 @@ def test_a_worker_that_hangs_is_said(open_page: Callable[..., Page], frail: Stud
     worker = frail.find_process("heimdall.worker.main")
     assert worker is not None
     frozen = [worker, *worker.children(recursive=True)]
-    for process in frozen:
-        process.suspend()
+    frail.freeze(*frozen)
     try:
         where = card(page, job_id)
         # Its lease runs out: the job waits for a worker again, and the page says which of the two it is.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -133,7 +132,7 @@ def test_a_hung_loop_is_ended_when_asked_to_cancel(heimdall: Any) -> None:
     follow(heimdall, job_id, lambda frame: frame["seq"] is None and 50 <= frame["data"]["batch"] <= frame["data"]["total_batches"] / 2)
     child = heimdall.find_process("heimdall.worker.child", job_id)
     assert child is not None
-    child.send_signal(signal.SIGSTOP)
+    heimdall.freeze(child)
     assert heimdall.client.delete(f"/training/jobs/{job_id}").json()["pending_action"] == "cancel"
     heimdall.wait_job(job_id, {"cancelled"}, timeout_s=20)
     with contextlib.suppress(psutil.NoSuchProcess):

@@ -91,7 +91,7 @@ def test_a_hung_child_is_ended_and_the_click_takes_effect(make_bench: Callable[.
     child = bench.child(job.id)
     # an epoch's row comes before its checkpoint: hang only where there is something to go back to
     wait_until(lambda: bench.job(job.id).checkpoint is not None, 30, bench.log)
-    child.suspend()
+    bench.freeze(child)
     getattr(bench.container.jobs, verb)(job.id)
     ended = bench.wait(job.id, status, 30)
     assert not child.is_running()
@@ -106,7 +106,7 @@ def test_a_child_that_makes_no_step_counts_as_lost(make_bench: Callable[..., Wor
     bench.start_worker()
     job = bench.create(**LONG)
     bench.wait_epoch(job.id)
-    bench.child(job.id).suspend()
+    bench.freeze(bench.child(job.id))
     bench.wait(job.id, JobStatus.RUNNING, 60, attempt=2)
     reason = dict(bench.events(job.id))["requeued"]
     assert reason is not None
@@ -137,8 +137,7 @@ def test_a_frozen_worker_that_wakes_up_late_writes_nothing(make_bench: Callable[
     job = bench.create(**LONG)
     bench.wait_epoch(job.id)
     old_child = bench.child(job.id)
-    for process in (psutil.Process(first.pid), old_child):
-        process.suspend()
+    bench.freeze(psutil.Process(first.pid), old_child)
     bench.start_worker()
     bench.wait_epoch(job.id, attempt=2)
     for process in (psutil.Process(first.pid), old_child):

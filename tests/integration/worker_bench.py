@@ -12,6 +12,7 @@ import psutil
 
 from heimdall.bootstrap import Container, build_container
 from heimdall.domain.datasets import SyntheticDatasetConfig
+from heimdall.domain.errors import LockedError
 from heimdall.domain.jobs import Job, JobStatus, TrainingJobConfig
 from heimdall.settings import Settings
 from tests.instance import wait_until
@@ -86,6 +87,22 @@ class WorkerBench:
     def child(self, job_id: str) -> psutil.Process:
         wait_until(lambda: bool(self.children(job_id)), 20, self.log)
         return self.children(job_id)[0]
+
+    def freeze(self, *processes: psutil.Process) -> None:
+        """Stop processes, none of them inside a transaction: a frozen one there holds SQLite's lock, which is a test of its own."""
+
+        def is_frozen_without_the_lock() -> bool:
+            for process in processes:
+                process.suspend()
+            try:
+                self.container.store.check_write(0.5)
+            except LockedError:
+                for process in processes:
+                    process.resume()
+                return False
+            return True
+
+        wait_until(is_frozen_without_the_lock, 30, self.log)
 
     def events(self, job_id: str) -> list[tuple[str, str | None]]:
         frames, last_seq = self.container.jobs.events(job_id, since=0, limit=100_000)
