@@ -73,6 +73,7 @@ def write_walk(path: Path) -> None:
 def run(command: Command, desk: Path, instance: Heimdall) -> None:
     path = f"{desk / '.venv' / 'bin'}{os.pathsep}{os.environ['PATH']}"
     environment = {**os.environ, "PATH": path, "HEIMDALL_DATA_DIR": str(instance.data_dir), "HEIMDALL_URL": instance.url}
+    environment.pop("COLUMNS", None)  # pytest-xdist pretends a terminal of 80 columns, into which the pages' tables do not fit
     found = subprocess.run(
         ["bash", "-c", command.text],
         cwd=desk,

@@ -12,6 +12,7 @@ import pytest
 import safetensors.numpy
 import torch
 
+from heimdall.datasets.observations import SOLVERS
 from heimdall.domain.catalogue import ARCHITECTURES
 from heimdall.domain.errors import StorageFullError, TrainingError
 from heimdall.rf.accuracy import coverage, horizontal_errors, mean_gaussian_nll, summarize_errors
@@ -88,7 +89,10 @@ def test_the_evaluation_agrees_with_the_metrics_and_with_numpy(trained):
     assert errors.p68_m == pytest.approx(metric.val_error_p68_m, rel=1e-4)
     # The model's own figures: where its ellipses were calibrated after the epoch, they are not the epoch's.
     assert coverage(prediction, truth, covariance) == pytest.approx(draft.final_metrics.val_coverage_68, abs=1e-9)
-    assert mean_gaussian_nll(prediction, truth, covariance) == pytest.approx(draft.final_metrics.val_nll, rel=1e-4)
+    # A thin ellipse loses digits where its covariance is stored in single precision: its inverse is known to eps times its condition.
+    precision = max(1e-4, float(np.finfo(np.float32).eps * np.linalg.cond(covariance).max()))
+    assert precision < 1e-2
+    assert mean_gaussian_nll(prediction, truth, covariance) == pytest.approx(draft.final_metrics.val_nll, rel=precision)
     assert draft.final_metrics.val_error_median_m == metric.val_error_median_m
     assert (evaluation["num_heard"] == arrays.features[evaluation["row"]][..., 0].sum(axis=1)).all()
 
@@ -144,7 +148,7 @@ def test_the_log_names_each_stage_between_the_last_epoch_and_the_model(lab, capl
         "onnx_repeats_pytorch",
         "measuring_latency",
         "latency_measured",
-        *["measuring_baseline"] * 4,
+        *["measuring_baseline"] * len(SOLVERS),
     ]
 
 
