@@ -1,7 +1,8 @@
 """The durable event log in SQL.
 
 Appended events wait in the transaction and are inserted as its last act: on PostgreSQL the lock that keeps
-positions in commit order is then held for microseconds, and after all row locks, so that it cannot deadlock.
+positions in commit order is then held for the commit alone, its flush to the disk included (docs/discussions/scale.md says what
+that costs with many writers), and taken after all row locks, so that it cannot deadlock.
 """
 
 from __future__ import annotations
