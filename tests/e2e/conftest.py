@@ -73,6 +73,8 @@ def _quiet_after(request: pytest.FixtureRequest) -> Iterator[None]:
 @pytest.fixture
 def open_page(browser: Browser, request: pytest.FixtureRequest) -> Iterator[Callable[..., Page]]:
     """Open a page in a fresh context: ``open_page("/training", width=360, theme="dark")``; its console must stay silent."""
+    for name in {"served", "frail"} & set(request.fixturenames):
+        request.getfixturevalue(name)  # so that its server outlives the pages: theirs would complain that it is gone
     contexts = []
     watches: list[Watch] = []
 
