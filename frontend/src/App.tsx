@@ -2,6 +2,7 @@ import { lazy, Suspense, useEffect, useState } from 'react'
 import { BrowserRouter, Navigate, Route, Routes } from 'react-router'
 import { ErrorBoundary } from '@/app/ErrorBoundary'
 import { FreshnessStatus } from '@/app/FreshnessStatus'
+import { PartBoundary } from '@/components/feedback/PartBoundary'
 import { Navigation } from '@/components/Navigation'
 import { Toaster } from '@/components/ui/sonner'
 import { TooltipProvider } from '@/components/ui/tooltip'
@@ -62,7 +63,9 @@ function Shell() {
           </Suspense>
         </ErrorBoundary>
       </div>
-      <Suspense>{isPaletteOpen && <CommandPalette onClose={() => setPaletteOpen(false)} />}</Suspense>
+      <PartBoundary onClose={() => setPaletteOpen(false)}>
+        {isPaletteOpen && <CommandPalette onClose={() => setPaletteOpen(false)} />}
+      </PartBoundary>
     </>
   )
 }

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import ModuleType
 from typing import Any
 
 from pydantic import BaseModel
+from pydantic.warnings import UnsupportedFieldAttributeWarning
 
 
 def load_lightly() -> None:
@@ -25,6 +27,8 @@ def load_lightly() -> None:
     * uvicorn's command line brings click and the supervisors of its several processes. This server is one process.
     * structlog would load rich to colour tracebacks, which our log lines never do (``heimdall.logs``).
     """
+    # FastAPI ignores this one itself while it builds a parameter; here that comes later, at the first request.
+    warnings.filterwarnings("ignore", category=UnsupportedFieldAttributeWarning)
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     BaseModel.model_config["defer_build"] = True
     sys.modules["pydantic.v1"] = None  # type: ignore[assignment]

@@ -20,7 +20,7 @@ export function EmptyState({ icon, title, children, action, command }: EmptyStat
       </div>
       <h2 className="text-lg font-semibold">{title}</h2>
       {children && <p className="text-muted">{children}</p>}
-      {action && <div className="mt-1 flex flex-wrap justify-center gap-2">{action}</div>}
+      {action && <div className="mt-1 flex w-full flex-wrap justify-center gap-2">{action}</div>}
       {command && (
         <div className="mt-2 flex max-w-full items-center gap-1 rounded-control bg-subtle py-0.5 pr-0.5 pl-3 text-left">
           <code className="font-mono text-xs">{command}</code>

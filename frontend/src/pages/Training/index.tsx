@@ -1,9 +1,10 @@
 import { Plus } from 'lucide-react'
-import { lazy, Suspense, useCallback, useEffect, useState } from 'react'
+import { lazy, useCallback, useEffect, useState } from 'react'
+import { PartBoundary } from '@/components/feedback/PartBoundary'
 import { Button } from '@/components/ui/button'
 import { Skeleton } from '@/components/ui/skeleton'
 import { Tabs, TabsContent, TabsList, TabsTrigger } from '@/components/ui/tabs'
-import { JobActionsProvider } from './components/JobsTab/JobActionsProvider'
+import { JobActionsProvider, loadCreateJobDialog } from './components/JobsTab/JobActionsProvider'
 import { JobDrawer } from './components/JobsTab/JobDrawer'
 import { JobsTab } from './components/JobsTab/JobsTab'
 import { DropZone } from './components/ModelsTab/DropZone'
@@ -27,7 +28,7 @@ export default function TrainingPage() {
   useCatalogue()
   useModels()
   useTabTitle(view.tab === 'metrics' ? view.runs[0] : undefined)
-  usePreloadedCharts()
+  usePreloadedParts()
   return (
     <JobActionsProvider setView={setView}>
       <Page view={view} setView={setView} />
@@ -66,16 +67,16 @@ function Page({ view, setView }: { view: ViewState; setView: SetView }) {
           <JobsTab view={view} setView={setView} />
         </TabsContent>
         <TabsContent value="metrics" tabIndex={-1}>
-          <Suspense fallback={<Skeleton className="h-96 rounded-card" />}>
+          <PartBoundary fallback={<Skeleton className="h-96 rounded-card" />}>
             <MetricsTab view={view} setView={setView} />
-          </Suspense>
+          </PartBoundary>
         </TabsContent>
         <TabsContent value="models" tabIndex={-1}>
           <ModelsTab view={view} setView={setView} onImport={() => openImport()} />
         </TabsContent>
       </Tabs>
       <DropZone onDrop={openImport} />
-      <Suspense>
+      <PartBoundary onClose={() => setImporting(null)}>
         {importing && (
           <ImportDialog
             key={importing.file?.name ?? 'chosen'}
@@ -87,15 +88,16 @@ function Page({ view, setView }: { view: ViewState; setView: SetView }) {
             }}
           />
         )}
-      </Suspense>
+      </PartBoundary>
     </main>
   )
 }
 
-/** Once the first view stands and nothing else is to do, the charts are fetched, so that their tab opens at once. */
-function usePreloadedCharts(): void {
+/** Once the first view stands and nothing else is to do, charts and form are fetched: they open at once, also while the server is away. */
+function usePreloadedParts(): void {
   useEffect(() => {
-    const timer = setTimeout(() => void loadMetricsTab(), 2500)
+    const load = () => Promise.allSettled([loadMetricsTab(), loadCreateJobDialog()])
+    const timer = setTimeout(() => load(), 2500)
     return () => clearTimeout(timer)
   }, [])
 }

@@ -12,8 +12,11 @@ export function useModels() {
     })),
   )
   const { fetchModels } = view
+  // A job that completes brings a model, one that loses it was deleted.
+  const ofJobs = useTrainingStore((state) => state.jobs.map((job) => job.model_id ?? '').join(' '))
+  // biome-ignore lint/correctness/useExhaustiveDependencies: the models are asked for anew when it changes
   useEffect(() => {
     void fetchModels()
-  }, [fetchModels])
+  }, [fetchModels, ofJobs])
   return view
 }

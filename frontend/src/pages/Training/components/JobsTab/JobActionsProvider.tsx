@@ -1,5 +1,6 @@
-import { lazy, type ReactNode, Suspense, useMemo, useState } from 'react'
+import { lazy, type ReactNode, useMemo, useState } from 'react'
 import type { TrainingJob } from '@/api/types'
+import { PartBoundary } from '@/components/feedback/PartBoundary'
 import { plural } from '@/lib/format'
 import { tellError, tellSuccess } from '@/lib/notify'
 import { type Outcome, settleEach } from '@/lib/settle'
@@ -9,7 +10,8 @@ import { MAX_RUNS, type SetView } from '../../hooks/useViewState'
 import { CancelJobsDialog, DeleteJobsDialog } from './ConfirmJobs'
 
 // The forms and what they need (react-hook-form, zod) load with their first use.
-const CreateJobDialog = lazy(() => import('./CreateJobDialog'))
+export const loadCreateJobDialog = () => import('./CreateJobDialog')
+const CreateJobDialog = lazy(loadCreateJobDialog)
 const ContinueJobDialog = lazy(() => import('./ContinueJobDialog'))
 
 type OpenDialog =
@@ -50,10 +52,10 @@ export function JobActionsProvider({ setView, children }: ProviderProps) {
   return (
     <JobActionsContext value={actions}>
       {children}
-      <Suspense>
+      <PartBoundary onClose={close}>
         {dialog?.kind === 'create' && <CreateJobDialog from={dialog.from} onClose={close} />}
         {dialog?.kind === 'continue' && <ContinueJobDialog job={dialog.job} onClose={close} />}
-      </Suspense>
+      </PartBoundary>
       {dialog?.kind === 'cancel' && (
         <CancelJobsDialog
           jobs={dialog.jobs}

@@ -1,9 +1,12 @@
 import { Package, Upload } from 'lucide-react'
-import { lazy, Suspense, useState } from 'react'
+import { lazy, useState } from 'react'
+import { PartBoundary } from '@/components/feedback/PartBoundary'
 import { EmptyState, FailedState, SlowNote } from '@/components/feedback/ScreenStates'
 import { Button } from '@/components/ui/button'
 import { Skeleton } from '@/components/ui/skeleton'
+import { usePolling } from '@/lib/polling'
 import { useModels } from '../../hooks/useModels'
+import { REFRESH_MS } from '../../hooks/useTrainingJobs'
 import type { SetView, ViewState } from '../../hooks/useViewState'
 import type { TrainedModel } from '../../types'
 import { DeleteModelDialog } from './DeleteModelDialog'
@@ -23,6 +26,8 @@ type OpenDialog = { kind: 'export' | 'rename' | 'delete'; model: TrainedModel }
 
 export function ModelsTab({ view, setView, onImport }: ModelsTabProps) {
   const { models, modelsState, modelsError, fetchModels } = useModels()
+  // Models also come from elsewhere: the command line, another tab, somebody else.
+  usePolling(fetchModels, REFRESH_MS)
   const [dialog, setDialog] = useState<OpenDialog | null>(null)
   const close = () => setDialog(null)
   const open = (kind: OpenDialog['kind']) => (model: TrainedModel) => setDialog({ kind, model })
@@ -74,7 +79,12 @@ export function ModelsTab({ view, setView, onImport }: ModelsTabProps) {
           </ul>
         </>
       )}
-      <Suspense>
+      <PartBoundary
+        onClose={() => {
+          close()
+          setView({ model: null })
+        }}
+      >
         {dialog?.kind === 'export' && (
           <ExportDialog
             model={dialog.model}
@@ -91,7 +101,7 @@ export function ModelsTab({ view, setView, onImport }: ModelsTabProps) {
             onShowJob={(jobId) => setView({ tab: 'metrics', runs: [jobId], zoom: null, model: null })}
           />
         )}
-      </Suspense>
+      </PartBoundary>
       {dialog?.kind === 'rename' && (
         <RenameModelDialog
           model={dialog.model}
