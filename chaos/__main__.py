@@ -18,9 +18,16 @@ from chaos.world import World
 _SIZES = ("embedded", "rabbitmq", "redis")
 
 
+def _give_back(number: int, _frame: object) -> None:
+    """End by the first signal; no further one may disturb the end."""
+    for each in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(each, signal.SIG_IGN)
+    sys.exit(128 + number)
+
+
 @contextlib.contextmanager
 def _uninterrupted() -> Iterator[None]:
-    """A second Ctrl-C must not leave servers behind."""
+    """Ctrl-C must not leave servers behind."""
     before = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
@@ -40,7 +47,8 @@ def main() -> int:
     parser.add_argument("--keep", action="store_true", help="leave the folder for a look where a promise was broken")
     parser.add_argument("--need-servers", action="store_true", help="fail where PostgreSQL or a broker is missing")
     options = parser.parse_args()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # gives everything back as Ctrl-C does
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _give_back)
     reports = []
     for size in options.size or ["embedded"]:
         try:
