@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
+import signal
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from chaos.campaign import Campaign
@@ -13,6 +16,24 @@ from chaos.servers import MissingServerError
 from chaos.world import World
 
 _SIZES = ("embedded", "rabbitmq", "redis")
+
+
+def _give_back(number: int, _frame: object) -> None:
+    """End by the first signal; no further one may disturb the end."""
+    for each in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(each, signal.SIG_IGN)
+    sys.exit(128 + number)
+
+
+@contextlib.contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Ctrl-C must not leave servers behind."""
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def main() -> int:
@@ -26,6 +47,8 @@ def main() -> int:
     parser.add_argument("--keep", action="store_true", help="leave the folder for a look where a promise was broken")
     parser.add_argument("--need-servers", action="store_true", help="fail where PostgreSQL or a broker is missing")
     options = parser.parse_args()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _give_back)
     reports = []
     for size in options.size or ["embedded"]:
         try:
@@ -41,7 +64,8 @@ def main() -> int:
         finally:
             if options.keep:
                 print(f"kept: {world.folder}")  # noqa: T201
-            world.close(is_folder_kept=options.keep)
+            with _uninterrupted():
+                world.close(is_folder_kept=options.keep)
         reports.append(report.to_dict())
         print(json.dumps(reports[-1], indent=2))  # noqa: T201
     if options.report:

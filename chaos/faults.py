@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 import psutil
 
 from chaos.clients import RudeClient
+from chaos.rabbit import RabbitServer
 from chaos.world import LEASE_S, World
 
 if TYPE_CHECKING:
@@ -157,6 +158,31 @@ def lose_broker(world: World) -> str | None:
     return f"broker gone for {seconds:.0f} s"
 
 
+def restart_broker(world: World) -> str | None:
+    """RabbitMQ's node stops as its operator stops it, and starts again."""
+    return _end_broker_node(world, is_killed=False)
+
+
+def kill_broker(world: World) -> str | None:
+    """Kill -9 of RabbitMQ's node, then a start."""
+    return _end_broker_node(world, is_killed=True)
+
+
+def _end_broker_node(world: World, *, is_killed: bool) -> str | None:
+    if not isinstance(world.broker, RabbitServer):
+        return None
+    seconds = world.rng.random() * 3
+    canaries = world.broker.leave_canaries()
+    if is_killed:
+        world.broker.node.write_tables()
+    world.broker.node.end(is_killed=is_killed)
+    time.sleep(seconds)
+    world.broker.node.launch()
+    world.broker.node.wait_ready()
+    world.broker.check_canaries(canaries)
+    return f"{'killed' if is_killed else 'stopped'} RabbitMQ, started it {seconds:.1f} s later; {len(canaries)} quorum queue(s) survived"
+
+
 def deliver_again(world: World) -> str:
     """Every task is delivered again, several times and in a random order, finished jobs included."""
     job_ids = [job["id"] for job in world.list_jobs()] * 3
@@ -292,6 +318,8 @@ FAULTS: Final[dict[str, Fault]] = {
     "database restart": restart_database,
     "database connections cut": break_connections,
     "broker gone": lose_broker,
+    "broker restart": restart_broker,
+    "kill -9 broker": kill_broker,
     "tasks delivered again": deliver_again,
     "messages lost": lose_messages,
     "disk full": fill_disk,

@@ -32,6 +32,8 @@ class Proxy:
 
     def close(self) -> None:
         """End the proxy."""
+        if not self._thread.is_alive():
+            return
         self.cut()
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(10)
@@ -42,6 +44,17 @@ class Proxy:
         self.port = server.sockets[0].getsockname()[1]
         self._ready.set()
         self._loop.run_forever()
+        server.close()
+        self._loop.run_until_complete(self._end_serving())
+        self._loop.close()
+
+    @staticmethod
+    async def _end_serving() -> None:
+        serving = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in serving:
+            task.cancel()
+        await asyncio.gather(*serving, return_exceptions=True)
+        await asyncio.sleep(0)  # transports close their sockets one turn later
 
     def _drop_all(self) -> None:
         for writer in list(self._writers):

@@ -1,4 +1,4 @@
-"""PostgreSQL, Redis and a way to RabbitMQ that belong to one campaign, so that breaking them disturbs nobody else."""
+"""PostgreSQL and Redis that belong to one campaign, so that breaking them disturbs nobody else."""
 
 from __future__ import annotations
 
@@ -9,11 +9,8 @@ import shutil
 import socket
 import subprocess
 import time
-import uuid
 from collections.abc import Callable
 from pathlib import Path
-
-from chaos.proxy import Proxy
 
 
 class MissingServerError(Exception):
@@ -61,9 +58,13 @@ class PostgresServer:
                 path.chmod(path.stat().st_mode | 0o011)
             shutil.chown(self._folder, "postgres")
         data = str(self._folder / "data")
-        self._run(["initdb", "-D", data, "-A", "trust", "-U", "postgres", "--no-sync"])
-        self.start()
-        self._run(["createdb", "-h", "127.0.0.1", "-p", str(self.port), "-U", "postgres", "heimdall"])
+        try:
+            self._run(["initdb", "-D", data, "-A", "trust", "-U", "postgres", "--no-sync"])
+            self.start()
+            self._run(["createdb", "-h", "127.0.0.1", "-p", str(self.port), "-U", "postgres", "heimdall"])
+        except BaseException:  # Ctrl-C too: nobody else knows of the cluster yet
+            self.close()
+            raise
         self.url = f"postgresql://postgres@127.0.0.1:{self.port}/heimdall"
 
     def start(self) -> None:
@@ -104,7 +105,11 @@ class RedisServer:
         self.url = f"redis://127.0.0.1:{self.port}/0"
         self._folder = folder
         self._process: subprocess.Popen[bytes] | None = None
-        self.start()
+        try:
+            self.start()
+        except BaseException:
+            self.close()
+            raise
 
     def start(self) -> None:
         """Start the server and wait for it."""
@@ -119,34 +124,3 @@ class RedisServer:
             self._process.wait()
 
     close = stop
-
-
-class RabbitRoute:
-    """A proxy to the machine's RabbitMQ; queues of the campaign's own prefix are removed at the end."""
-
-    def __init__(self, folder: Path) -> None:
-        if not is_listening(5672):
-            raise MissingServerError("No RabbitMQ answers on 127.0.0.1:5672.")
-        self._folder = folder
-        self._proxy = Proxy(5672)
-        self.prefix = f"chaos-{uuid.uuid4().hex[:10]}"
-        self.url = f"amqp://guest:guest@127.0.0.1:{self._proxy.port}//"
-
-    def stop(self) -> None:
-        """Make the broker gone."""
-        self._proxy.cut()
-
-    def start(self) -> None:
-        """Let the broker come back."""
-        self._proxy.mend()
-
-    def close(self) -> None:
-        """Remove the queues and end the proxy."""
-        from kombu.connection import Connection
-
-        with contextlib.suppress(Exception), Connection("amqp://guest:guest@127.0.0.1:5672//") as connection:  # type: ignore[no-untyped-call]
-            channel = connection.channel()
-            for kind in ("cpu", "gpu", "dataset"):
-                channel.queue_delete(f"{self.prefix}.{kind}")
-            channel.exchange_delete(self.prefix)
-        self._proxy.close()

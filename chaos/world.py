@@ -17,7 +17,8 @@ from typing import Any, Final, Literal
 import httpx
 import psutil
 
-from chaos.servers import PostgresServer, RabbitRoute, RedisServer, find_free_port, wait_until
+from chaos.rabbit import RabbitServer
+from chaos.servers import PostgresServer, RedisServer, find_free_port, wait_until
 
 Size = Literal["embedded", "rabbitmq", "redis"]
 LEASE_S: Final = 3.0
@@ -61,17 +62,31 @@ class World:
         self.clock_offset = self.folder / "clock"
         self.log_path = self.folder / "heimdall.log"
         self.port = find_free_port()
-        self.postgres = PostgresServer(self.folder) if size != "embedded" else None
-        self.broker: RabbitRoute | RedisServer | None = None
-        if size != "embedded":
-            self.broker = RabbitRoute(self.folder) if size == "rabbitmq" else RedisServer(self.folder)
-        self.prefix = self.broker.prefix if isinstance(self.broker, RabbitRoute) else "chaos"
+        self.postgres: PostgresServer | None = None
+        self.broker: RabbitServer | RedisServer | None = None
+        self.prefix = "chaos"
         self.long_s = 8.0
         """s, the longest absence of the broker."""
         self.harmed_files: set[str] = set()
         self.tag = uuid.uuid4().hex
         self.api = httpx.Client(base_url=f"http://127.0.0.1:{self.port}/api/v1", timeout=15)
         self._started: list[subprocess.Popen[bytes]] = []
+        try:
+            self._start_servers()
+        except BaseException:  # Ctrl-C too
+            self.close()
+            raise
+
+    def _start_servers(self) -> None:
+        if self.size == "redis":
+            self.broker = RedisServer(self.folder)
+        if self.size == "rabbitmq":
+            self.broker = RabbitServer(self.folder, self.prefix)
+            self.broker.node.launch()
+        if self.size != "embedded":
+            self.postgres = PostgresServer(self.folder)
+        if isinstance(self.broker, RabbitServer):
+            self.broker.node.wait_ready()
 
     @property
     def database_url(self) -> str:
