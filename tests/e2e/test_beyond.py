@@ -240,3 +240,35 @@ def test_the_first_frame_comes_with_the_document_and_is_light(studio: Studio) ->
     packed = studio.client.build_request("GET", studio.url, headers={"Accept-Encoding": "gzip"}).headers
     sizes = [int(studio.client.get(f"{studio.url}{file}", headers=packed).headers["content-length"]) for file in files]
     assert sum(sizes) < 350_000, dict(zip(files, sizes, strict=True))
+
+
+def test_a_part_that_cannot_be_loaded_leaves_the_rest_and_comes_with_the_page(open_page: Callable[..., Page], studio: Studio) -> None:
+    job = studio.finished_job()
+    page = open_page("/training?tab=models")
+    watch_of(page).expect(r"ModelDetail|ERR_FAILED|Failed to fetch dynamically imported module|React error #520")
+    page.route("**/ModelDetail-*.js", lambda route: route.abort())
+    where = page.locator(f'[data-model-id="{job["model_id"]}"]')
+    where.get_by_role("heading").click()
+    failed = page.get_by_role("dialog", name="A part of this page could not be loaded")
+    expect(failed.get_by_role("alert")).to_contain_text("Training goes on")
+    failed.get_by_role("button", name="Close").click()
+    expect(where).to_be_visible()
+    page.unroute("**/ModelDetail-*.js")
+    where.get_by_role("heading").click()
+    failed.get_by_role("button", name="Try again").click()
+    expect(page.get_by_role("dialog", name=re.compile(job["name"]))).to_be_visible()
+
+
+def test_a_new_model_appears_while_its_tab_is_open(open_page: Callable[..., Page], studio: Studio) -> None:
+    page = open_page("/training?tab=models")
+    expect(page.get_by_role("button", name="Import model").first).to_be_visible()
+    job = studio.wait_job(studio.create_job(studio.demo_id, job_name="made meanwhile", epochs=1, batch_size=512), {"completed"})
+    expect(page.locator(f'[data-model-id="{job["model_id"]}"]')).to_be_visible()
+
+
+def test_the_newest_runs_of_long_names_fit_a_phone(open_page: Callable[..., Page], served: Served) -> None:
+    claim = served.claim(served.create_job(served.add_dataset(), job_name="W" * 255))
+    served.record(claim, 1)
+    page = open_page("/training?tab=metrics", width=360, studio=served)
+    expect(page.get_by_role("button", name=re.compile(r"W+ running"))).to_be_visible()
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360

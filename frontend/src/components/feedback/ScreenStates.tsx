@@ -14,7 +14,7 @@ interface EmptyStateProps {
 
 export function EmptyState({ icon, title, children, action, command }: EmptyStateProps) {
   return (
-    <div className="mx-auto flex min-h-72 max-w-md flex-col items-center justify-center gap-3 py-10 text-center">
+    <div className="mx-auto flex min-h-72 w-full max-w-md flex-col items-center justify-center gap-3 py-10 text-center">
       <div className="text-muted [&_svg]:size-8 [&_svg]:stroke-[1.5]" aria-hidden>
         {icon}
       </div>

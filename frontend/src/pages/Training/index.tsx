@@ -20,6 +20,8 @@ import { type SetView, type TabName, useViewState, type ViewState } from './hook
 // The chart library is the largest part of the page and only this tab needs it.
 const loadMetricsTab = () => import('./components/MetricsTab/MetricsTab')
 const MetricsTab = lazy(loadMetricsTab)
+// A load that fails here is tried again, and said, where the tab is opened.
+const preloadMetricsTab = () => void loadMetricsTab().catch(() => undefined)
 const ImportDialog = lazy(() => import('./components/ModelsTab/ImportDialog'))
 
 export default function TrainingPage() {
@@ -58,7 +60,7 @@ function Page({ view, setView }: { view: ViewState; setView: SetView }) {
       <Tabs value={view.tab} onValueChange={(tab) => setView({ tab: tab as TabName })}>
         <TabsList className="sticky top-0 z-20 bg-ground max-sm:-mx-4 max-sm:px-4" aria-label="Training">
           <TabsTrigger value="jobs">Jobs</TabsTrigger>
-          <TabsTrigger value="metrics" onPointerEnter={loadMetricsTab}>
+          <TabsTrigger value="metrics" onPointerEnter={preloadMetricsTab}>
             Metrics
           </TabsTrigger>
           <TabsTrigger value="models">Models</TabsTrigger>

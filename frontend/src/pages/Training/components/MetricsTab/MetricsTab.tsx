@@ -61,8 +61,8 @@ export default function MetricsTab({ view, setView }: MetricsTabProps) {
 function NewestRuns({ onSelect }: { onSelect: (jobId: string) => void }) {
   const runs = useTrainingStore(useShallow((state) => newestRuns(state.jobs)))
   return runs.map((job) => (
-    <Button key={job.id} className="max-w-full" onClick={() => onSelect(job.id)}>
-      <span className="truncate">
+    <Button key={job.id} className="min-w-0 max-w-full shrink" onClick={() => onSelect(job.id)}>
+      <span className="min-w-0 truncate">
         {job.name} <span className="text-muted">{job.status}</span>
       </span>
     </Button>
