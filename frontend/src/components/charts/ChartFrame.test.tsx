@@ -1,8 +1,12 @@
 import { fireEvent, render, screen } from '@testing-library/react'
 import { describe, expect, it, vi } from 'vitest'
 import { TooltipProvider } from '@/components/ui/tooltip'
+import { svgToPng } from '@/lib/svg-to-png'
 import { ChartFrame } from './ChartFrame'
 import type { ChartModel } from './chart-types'
+
+vi.mock('@/lib/svg-to-png', () => ({ svgToPng: vi.fn(async () => new Blob()) }))
+vi.mock('@/lib/download', () => ({ saveBlob: () => undefined }))
 
 const model: ChartModel = {
   title: 'Loss',
@@ -73,6 +77,18 @@ describe('a chart', () => {
     fireEvent.click(screen.getByRole('button', { name: 'Show as a table' }))
     expect(screen.getAllByRole('row')).toHaveLength(4)
     expect(screen.getByRole('columnheader', { name: 'validation' })).toBeInTheDocument()
+  })
+
+  it('writes beside a name what it needs to be true, in words and in the picture', () => {
+    draw({ series: model.series.map((one) => ({ ...one, qualifier: 'within 200 m' })) })
+    fireEvent.keyDown(screen.getByRole('slider'), { key: 'End' })
+    expect(screen.getByRole('slider')).toHaveAttribute(
+      'aria-valuetext',
+      'epoch 3: train, within 200 m 0.33, validation, within 200 m 0.67',
+    )
+    fireEvent.click(screen.getByRole('button', { name: 'Save as PNG' }))
+    const [, text] = vi.mocked(svgToPng).mock.lastCall ?? []
+    expect(text?.legend.map((one) => one.name)).toEqual(['train, within 200 m', 'validation, within 200 m'])
   })
 
   it('says what it waits for', () => {

@@ -5,7 +5,7 @@ import { saveBlob } from '@/lib/download'
 import { svgToPng } from '@/lib/svg-to-png'
 import { ChartTable } from './ChartTable'
 import { ChartTools, type CsvLink } from './ChartTools'
-import type { ChartModel } from './chart-types'
+import { type ChartModel, nameOf } from './chart-types'
 import { HoverLayer, type Zoom } from './HoverLayer'
 import { LegendRow } from './LegendRow'
 import { LinePlot, type PlotFrame, yDomainOf } from './LinePlot'
@@ -129,8 +129,8 @@ function usePicture(body: RefObject<HTMLElement | null>, model: ChartModel, link
     const { model, links } = latest.current
     const picture = await svgToPng(svg, {
       title: model.title,
-      caption: links.map((link) => link.name).join(', '),
-      legend: model.series.filter((one) => !one.faint),
+      caption: links.map((link) => link.name).join(' · '),
+      legend: model.series.filter((one) => !one.faint).map((one) => ({ ...one, name: nameOf(one) })),
     })
     saveBlob(picture, `${model.title.toLowerCase().replace(/[^a-z0-9]+/g, '-')}.png`)
   }, [body])

@@ -1,5 +1,5 @@
 import { useMemo } from 'react'
-import type { ChartModel } from './chart-types'
+import { type ChartModel, nameOf } from './chart-types'
 
 /** The drawn points as a table: for screen readers, and for reading off a value. */
 export function ChartTable({ model }: { model: ChartModel }) {
@@ -25,7 +25,7 @@ export function ChartTable({ model }: { model: ChartModel }) {
             </th>
             {series.map((one) => (
               <th key={one.id} scope="col" className="py-1.5 pl-3 font-medium">
-                {one.name}
+                {nameOf(one)}
               </th>
             ))}
           </tr>

@@ -1,7 +1,7 @@
 import type { MouseEvent } from 'react'
 import { cn } from '@/lib/cn'
 import { nearestIndex, type Point } from '@/lib/series'
-import type { ChartModel, ChartSeries } from './chart-types'
+import { type ChartModel, type ChartSeries, nameOf } from './chart-types'
 import { useHoverX } from './hover'
 
 /** Thinned series keep different points: within this share of the view a neighbour stands for the place asked for. */
@@ -22,7 +22,7 @@ export function describePoint({ series, formatX, formatY, xLabel, xDomain }: Cha
     .filter((one) => !one.faint)
     .map((one) => {
       const value = valueAt(one, x, xDomain)
-      return `${one.name} ${value === null ? 'none' : formatY(value)}`
+      return `${nameOf(one)} ${value === null ? 'none' : formatY(value)}`
     })
   return `${xLabel} ${formatX(x)}: ${values.join(', ')}`
 }
@@ -60,6 +60,7 @@ export function LegendRow({ model, hidden, onToggle }: LegendRowProps) {
                 <line x1="0" x2="18" y1="4" y2="4" stroke={one.color} strokeWidth="2.5" strokeDasharray={one.dash} />
               </svg>
               <span className={cn('max-w-56 truncate text-muted', isHidden && 'line-through')}>{one.name}</span>{' '}
+              {one.qualifier && <span className={cn('text-muted', isHidden && 'line-through')}>{one.qualifier}</span>}{' '}
               <span className="min-w-14 text-left font-semibold">
                 {isHidden || value === null ? '' : model.formatY(value)}
               </span>

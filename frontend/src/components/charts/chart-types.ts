@@ -3,6 +3,8 @@ import type { Point } from '@/lib/series'
 export interface ChartSeries {
   id: string
   name: string
+  /** What the name needs to be true, and is never cut: under which terms this run's values were measured. */
+  qualifier?: string
   /** A CSS colour, normally a token. */
   color: string
   /** SVG dash pattern: validation is dashed, so that colour is never alone. */
@@ -19,6 +21,10 @@ export interface ChartMark {
   /** Of the run, where several are compared; else the kind has its own. */
   color?: string
 }
+
+/** The whole name, wherever there is room for it. */
+export const nameOf = ({ name, qualifier }: Pick<ChartSeries, 'name' | 'qualifier'>): string =>
+  qualifier ? `${name}, ${qualifier}` : name
 
 /** A level to stand beside: a baseline, a bound. */
 export interface ChartReference {

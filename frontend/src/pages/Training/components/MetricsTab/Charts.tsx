@@ -19,7 +19,7 @@ interface ChartsProps {
 
 export function Charts({ whole, shown, onZoom }: ChartsProps) {
   const first = whole.runs[0]
-  const { baselines, limit, radius_m } = useYardsticks(first?.job)
+  const { baselines, limit } = useYardsticks(first?.job)
   const references = useMemo(
     () =>
       [{ name: 'Physical limit', error_median_m: limit?.error_median_m ?? null }, ...baselines].flatMap((one) =>
@@ -42,7 +42,7 @@ export function Charts({ whole, shown, onZoom }: ChartsProps) {
           <PointCount view={whole} />
         </ZoomStrip>
         <LossChart {...chart} />
-        <AccuracyChart {...chart} radius_m={radius_m} />
+        <AccuracyChart {...chart} />
         <LearningRateChart {...chart} />
         <ErrorChart {...chart} references={references} />
         <div className="grid gap-4 lg:grid-cols-2">

@@ -54,6 +54,8 @@ interface BuildOptions {
   isLogY?: boolean
   references?: ChartReference[]
   formatY?: (y: number) => string
+  /** By job: what must stand beside the run's name, where the runs were not measured alike. */
+  qualifiers?: Readonly<Record<string, string>>
 }
 
 export interface BuiltChart {
@@ -62,7 +64,15 @@ export interface BuiltChart {
 }
 
 export function buildChart(view: ChartView, options: BuildOptions): BuiltChart {
-  const { title, fields, scale = 1, isLogY = view.isLogY, references = [], formatY = formatPlain } = options
+  const {
+    title,
+    fields,
+    scale = 1,
+    isLogY = view.isLogY,
+    references = [],
+    formatY = formatPlain,
+    qualifiers = {},
+  } = options
   const series: ChartSeries[] = []
   const broken: ChartMark[] = []
   let numHidden = 0
@@ -72,7 +82,7 @@ export function buildChart(view: ChartView, options: BuildOptions): BuiltChart {
       const curve = curveOf(run.rows, look.field, x, scale)
       const seen = clipToWindow(curve.points, view.zoom)
       if (isLogY) numHidden += seen.filter((point) => point.y <= 0).length
-      series.push(...linesOf(run, look, seen, view))
+      series.push(...linesOf(run, look, seen, view, qualifiers[run.job.id]))
       for (const { x: at, kind } of curve.broken)
         if (at >= view.xDomain[0] && at <= view.xDomain[1]) broken.push({ x: at, kind: 'broken', label: kind })
     }
@@ -106,6 +116,7 @@ function linesOf(
   look: FieldLook,
   seen: readonly { x: number; y: number }[],
   view: ChartView,
+  qualifier: string | undefined,
 ): ChartSeries[] {
   const isSingle = view.runs.length === 1
   const base = {
@@ -113,6 +124,7 @@ function linesOf(
     name: isSingle ? look.name : `${run.job.name} ${look.name}`,
     color: isSingle ? look.color : run.color,
     ...(look.dash ? { dash: look.dash } : {}),
+    ...(qualifier ? { qualifier } : {}),
   }
   if (view.smoothing === 0) return [{ ...base, points: thin(seen) }]
   // Both lines together stay within the budget of one chart.
