@@ -15,9 +15,9 @@ export interface Broken {
 }
 
 export interface Curve {
-  points: Point[]
+  points: readonly Point[]
   /** Places where the value was measured and was no finite number. */
-  broken: Broken[]
+  broken: readonly Broken[]
 }
 
 /** Position of a row on the x axis: its epoch, or seconds since the run's first row began. */

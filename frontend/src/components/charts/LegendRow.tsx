@@ -17,14 +17,24 @@ function valueAt(series: ChartSeries, x: number | null, domain: readonly [number
   return x === null ? (series.points.at(-1)?.y ?? null) : (pointAt(series, x, domain)?.y ?? null)
 }
 
-export function describePoint({ series, formatX, formatY, xLabel, xDomain }: ChartModel, x: number): string {
-  const values = series
+/** What a series says at x, or at its end: a value, or by name one that is no finite number; null for neither. */
+function textAt(series: ChartSeries, x: number | null, { xDomain, formatY }: ChartModel): string | null {
+  const value = valueAt(series, x, xDomain)
+  if (value !== null) return formatY(value)
+  return brokenAt(series, x, xDomain)?.kind ?? null
+}
+
+function brokenAt({ broken = [] }: ChartSeries, x: number | null, [low, high]: readonly [number, number]) {
+  if (x === null) return broken.at(-1)
+  const mark = broken[nearestIndex(broken, x, (candidate) => candidate.x)]
+  return mark && Math.abs(mark.x - x) <= (high - low) * NEAR ? mark : undefined
+}
+
+export function describePoint(model: ChartModel, x: number): string {
+  const values = model.series
     .filter((one) => !one.faint)
-    .map((one) => {
-      const value = valueAt(one, x, xDomain)
-      return `${nameOf(one)} ${value === null ? 'none' : formatY(value)}`
-    })
-  return `${xLabel} ${formatX(x)}: ${values.join(', ')}`
+    .map((one) => `${nameOf(one)} ${textAt(one, x, model) ?? 'none'}`)
+  return `${model.xLabel} ${model.formatX(x)}: ${values.join(', ')}`
 }
 
 interface LegendRowProps {
@@ -43,7 +53,6 @@ export function LegendRow({ model, hidden, onToggle }: LegendRowProps) {
         .filter((one) => !one.faint)
         .map((one) => {
           const isHidden = hidden.has(one.id)
-          const value = valueAt(one, x, model.xDomain)
           return (
             <button
               key={one.id}
@@ -61,9 +70,7 @@ export function LegendRow({ model, hidden, onToggle }: LegendRowProps) {
               </svg>
               <span className={cn('max-w-56 truncate text-muted', isHidden && 'line-through')}>{one.name}</span>{' '}
               {one.qualifier && <span className={cn('text-muted', isHidden && 'line-through')}>{one.qualifier}</span>}{' '}
-              <span className="min-w-14 text-left font-semibold">
-                {isHidden || value === null ? '' : model.formatY(value)}
-              </span>
+              <span className="min-w-14 text-left font-semibold">{isHidden ? '' : textAt(one, x, model)}</span>
             </button>
           )
         })}

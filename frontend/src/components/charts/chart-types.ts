@@ -1,3 +1,4 @@
+import type { Broken } from '@/lib/curves'
 import type { Point } from '@/lib/series'
 
 export interface ChartSeries {
@@ -10,6 +11,8 @@ export interface ChartSeries {
   /** SVG dash pattern: validation is dashed, so that colour is never alone. */
   dash?: string
   points: readonly Point[]
+  /** Where a value was measured that is no finite number, and what it was. */
+  broken?: readonly Broken[]
   /** The raw line behind a smoothed one. */
   faint?: boolean
 }
@@ -25,6 +28,10 @@ export interface ChartMark {
 /** The whole name, wherever there is room for it. */
 export const nameOf = ({ name, qualifier }: Pick<ChartSeries, 'name' | 'qualifier'>): string =>
   qualifier ? `${name}, ${qualifier}` : name
+
+/** Whether anything of a series can be seen: a point, or the mark of a value that is no finite number. */
+export const isDrawn = ({ points, broken = [] }: Pick<ChartSeries, 'points' | 'broken'>): boolean =>
+  points.length + broken.length > 0
 
 /** A level to stand beside: a baseline, a bound. */
 export interface ChartReference {

@@ -26,7 +26,7 @@ export function ChartOf(props: ChartOfProps) {
   const { view: newest, onZoom, title, fields, scale, isLogY, references, formatY, qualifiers } = props
   const [isNear, setNear] = useState(true)
   const view = useLatest(newest, isNear)
-  const { model, note } = useMemo(
+  const { model, note, isMeasured } = useMemo(
     () =>
       buildChart(view, {
         title,
@@ -54,7 +54,13 @@ export function ChartOf(props: ChartOfProps) {
       onZoom={onZoom}
       onNear={setNear}
       csvLinks={csvLinks}
-      empty={hasRows ? 'Not measured in this run.' : 'The first point comes with the end of the first epoch.'}
+      empty={
+        isMeasured
+          ? 'Nothing in this window.'
+          : hasRows
+            ? 'Not measured in this run.'
+            : 'The first point comes with the end of the first epoch.'
+      }
     />
   )
 }

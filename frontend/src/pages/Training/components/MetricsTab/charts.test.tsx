@@ -3,7 +3,8 @@ import { describe, expect, it } from 'vitest'
 import { TooltipProvider } from '@/components/ui/tooltip'
 import { makeJob, makeMetric } from '@/test/samples'
 import { AccuracyChart } from './AccuracyChart'
-import { type ChartView, RUN_COLORS, type RunView } from './chart-model'
+import { type ChartView, fullDomain, RUN_COLORS, type RunView } from './chart-model'
+import { LossChart } from './LossChart'
 
 function makeRun(name: string, radius_m: number, index = 0): RunView {
   const job = makeJob()
@@ -52,5 +53,31 @@ describe('the accuracy of compared runs', () => {
     expect(screen.getByRole('columnheader', { name: 'fine validation, within 200 m' })).toBeInTheDocument()
     fireEvent.keyDown(screen.getByRole('button', { name: 'CSV of a run' }), { key: 'Enter' })
     expect(await screen.findByRole('menuitem', { name: 'fine, within 200 m' })).toBeInTheDocument()
+  })
+})
+
+describe('values that are no finite number', () => {
+  const non_finite = { train_loss: 'nan', val_loss: 'nan' }
+  const run = { ...makeRun('main', 1000), rows: [makeMetric(1, { train_loss: null, val_loss: null, non_finite })] }
+  const draw = (changes: Partial<ChartView> = {}) =>
+    render(
+      <TooltipProvider>
+        <LossChart
+          view={makeView([run], { xDomain: fullDomain([run], 'epoch'), ...changes })}
+          onZoom={() => undefined}
+        />
+      </TooltipProvider>,
+    )
+
+  it('were measured, also where there is no other value', () => {
+    draw()
+    expect(screen.getByText('2 values not finite, marked ✕.')).toBeInTheDocument()
+    expect(screen.queryByText('Not measured in this run.')).toBeNull()
+    expect(screen.getByRole('button', { name: /^train nan/ })).toBeInTheDocument()
+  })
+
+  it('were measured, also where the window shows none of them', () => {
+    draw({ zoom: [5, 6], xDomain: [5, 6] })
+    expect(screen.getByText('Nothing in this window.')).toBeInTheDocument()
   })
 })
