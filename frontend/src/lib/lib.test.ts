@@ -174,9 +174,15 @@ describe('the job form', () => {
     })
     expect(estimateRun(values, 1280, [])?.duration_s).toBeNull()
   })
+  it('copies a command that reaches this server', () => {
+    expect(toCli('https://heimdall.example.org', { epochs: 7 })).toBe(
+      'heimdall train --epochs 7 --url https://heimdall.example.org',
+    )
+    expect(toCli('http://[::1]:8001', { epochs: 7 })).toBe(`heimdall train --epochs 7 --url 'http://[::1]:8001'`)
+  })
   it('copies only what was chosen, safely quoted', () => {
     const config = { job_name: "it's", dataset_id: 'd', epochs: 7, batch_size: JOB_LIMITS.batch_size.default }
-    expect(toCli(config)).toBe(`heimdall train --name 'it'\\''s' --dataset d --epochs 7`)
+    expect(toCli('http://127.0.0.1:8001', config)).toBe(`heimdall train --name 'it'\\''s' --dataset d --epochs 7`)
     expect(toCurl('http://h', config)).toContain(`-d '{"job_name":"it'\\''s","dataset_id":"d","epochs":7}'`)
   })
 })
