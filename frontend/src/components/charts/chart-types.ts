@@ -51,6 +51,10 @@ export interface ChartModel {
   /** Points are still coming: the axes then move seldom, to leave the time to the lines. */
   isLive?: boolean
   formatX: (x: number) => string
+  /** For the table, where the axis' form is too coarse to tell rows apart. */
+  formatRowX?: (x: number) => string
+  /** The points are a choice of the measured epochs. */
+  isThinned?: boolean
   formatY: (y: number) => string
 }
 

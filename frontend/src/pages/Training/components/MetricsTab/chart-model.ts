@@ -1,6 +1,6 @@
 import type { ChartMark, ChartModel, ChartReference, ChartSeries } from '@/components/charts/chart-types'
-import { type Curve, clipToWindow, curveOf, makeX, type XAxisKind } from '@/lib/curves'
-import { formatCount, formatDuration, formatNumber, plural } from '@/lib/format'
+import { type Curve, clipToWindow, curveOf, isThinnedRun, makeX, type XAxisKind } from '@/lib/curves'
+import { formatCount, formatDuration, formatNumber, formatSeconds, plural } from '@/lib/format'
 import { MAX_CHART_POINTS, smooth, thin } from '@/lib/series'
 import type { TrainingJob, TrainingMetric } from '../../types'
 
@@ -80,14 +80,20 @@ export function buildChart(view: ChartView, options: BuildOptions): BuiltChart {
   let numBroken = 0
   let numHidden = 0
   let isMeasured = false
+  let isThinned = false
   for (const run of view.runs) {
     const x = makeX(view.xKind, run.job.started_at, run.rows)
+    const { zoom } = view
+    const inWindow = zoom ? run.rows.filter((row) => x(row) >= zoom[0] && x(row) <= zoom[1]) : run.rows
+    isThinned ||= isThinnedRun(run.rows, inWindow)
     for (const look of fields) {
       const curve = curveOf(run.rows, look.field, x, scale)
       const seen = clipToWindow(curve.points, view.zoom)
       if (isLogY) numHidden += seen.filter((point) => point.y <= 0).length
       const broken = curve.broken.filter(({ x: at }) => at >= view.xDomain[0] && at <= view.xDomain[1])
-      series.push(...linesOf(run, look, { points: seen, broken }, view, qualifiers[run.job.id]))
+      const lines = linesOf(run, look, { points: seen, broken }, view, qualifiers[run.job.id])
+      series.push(...lines)
+      isThinned ||= lines.some((line) => line.points.length < seen.length)
       isMeasured ||= curve.points.length + curve.broken.length > 0
       numBroken += broken.length
       // One mark for what several lines have at one place.
@@ -110,6 +116,8 @@ export function buildChart(view: ChartView, options: BuildOptions): BuiltChart {
     isLive: view.isLive,
     xLabel: view.xKind === 'epoch' ? 'epoch' : 'after',
     formatX: view.xKind === 'epoch' ? formatEpoch : formatDuration,
+    formatRowX: view.xKind === 'epoch' ? formatEpoch : formatSeconds,
+    isThinned,
     formatY,
   }
   return { model, note: notes.length > 0 ? `${notes.join('; ')}.` : undefined, isMeasured }

@@ -1,4 +1,4 @@
-import { fireEvent, render, screen } from '@testing-library/react'
+import { fireEvent, render, screen, within } from '@testing-library/react'
 import { describe, expect, it } from 'vitest'
 import { TooltipProvider } from '@/components/ui/tooltip'
 import { makeJob, makeMetric } from '@/test/samples'
@@ -79,5 +79,74 @@ describe('values that are no finite number', () => {
   it('were measured, also where the window shows none of them', () => {
     draw({ zoom: [5, 6], xDomain: [5, 6] })
     expect(screen.getByText('Nothing in this window.')).toBeInTheDocument()
+  })
+})
+
+describe('the table of a chart', () => {
+  const start = Date.parse('2026-11-28T12:00:00Z')
+  const runOf = (epochs: number[]): RunView => {
+    const run = makeRun('main', 1000)
+    const rows = epochs.map((epoch) =>
+      makeMetric(epoch, { timestamp: new Date(start + 660_000 + epoch * 7000).toISOString() }),
+    )
+    return { ...run, job: { ...run.job, started_at: new Date(start).toISOString() }, rows }
+  }
+  const draw = (run: RunView, xKind: 'epoch' | 'time', zoom: [number, number] | null = null) => {
+    render(
+      <TooltipProvider>
+        <LossChart
+          view={makeView([run], { xKind, xDomain: fullDomain([run], xKind), zoom })}
+          onZoom={() => undefined}
+        />
+      </TooltipProvider>,
+    )
+    fireEvent.click(screen.getByRole('button', { name: 'Show as a table' }))
+  }
+  const headsOf = (row: HTMLElement | undefined) =>
+    row
+      ? within(row)
+          .getAllByRole('rowheader')
+          .map((cell) => cell.textContent)
+      : []
+  const note = /Only the epochs kept for the picture/
+
+  it('by time names the epoch first and the time to the second', () => {
+    draw(runOf([1, 2, 3]), 'time')
+    const [head, ...rows] = screen.getAllByRole('row')
+    expect(head).toHaveTextContent(/^epochafter/)
+    expect(rows.map(headsOf)).toEqual([
+      ['3', '11 m 21 s'],
+      ['2', '11 m 14 s'],
+      ['1', '11 m 07 s'],
+    ])
+    expect(screen.queryByText(note)).toBeNull()
+  })
+
+  it('by epoch has the epoch once', () => {
+    draw(runOf([1, 2, 3]), 'epoch')
+    expect(screen.getAllByRole('row').slice(1).map(headsOf)).toEqual([['3'], ['2'], ['1']])
+  })
+
+  it('says where epochs were left out, and only there', () => {
+    const thinned = runOf(Array.from({ length: 200 }, (_, index) => (index < 100 ? index + 1 : 2 * index)))
+    draw(thinned, 'epoch')
+    expect(screen.getByText(note)).toHaveTextContent('the CSV has every epoch')
+  })
+
+  it('does not say so of a window that is whole', () => {
+    draw(runOf(Array.from({ length: 200 }, (_, index) => (index < 100 ? index + 1 : 2 * index))), 'epoch', [10, 50])
+    expect(screen.getAllByRole('row').length).toBeGreaterThan(40)
+    expect(screen.queryByText(note)).toBeNull()
+  })
+
+  it('does not say so of rows that were lost', () => {
+    draw(runOf([1, 2, 5]), 'time')
+    expect(screen.getAllByRole('row')).toHaveLength(4)
+    expect(screen.queryByText(note)).toBeNull()
+  })
+
+  it('says so where a line has more points than are drawn', () => {
+    draw(runOf(Array.from({ length: 900 }, (_, index) => index + 1)), 'time')
+    expect(screen.getByText(note)).toBeInTheDocument()
   })
 })
