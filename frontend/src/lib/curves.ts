@@ -12,12 +12,13 @@ export type XAxisKind = 'epoch' | 'time'
 export interface Broken {
   x: number
   kind: string
+  epoch?: number | undefined
 }
 
 export interface Curve {
-  points: Point[]
+  points: readonly Point[]
   /** Places where the value was measured and was no finite number. */
-  broken: Broken[]
+  broken: readonly Broken[]
 }
 
 /** Position of a row on the x axis: its epoch, or seconds since the run's first row began. */
@@ -43,8 +44,8 @@ export function curveOf<R extends CurveRow>(
   for (const row of rows) {
     const value = row[field] as number | null | undefined
     const kind = row.non_finite?.[field]
-    if (typeof value === 'number') points.push({ x: x(row), y: value * scale })
-    else if (kind) broken.push({ x: x(row), kind })
+    if (typeof value === 'number') points.push({ x: x(row), y: value * scale, epoch: row.epoch })
+    else if (kind) broken.push({ x: x(row), kind, epoch: row.epoch })
   }
   return { points, broken }
 }
@@ -71,6 +72,14 @@ export function epochsOfWindow(
   const low = before?.epoch ?? inside[0]?.epoch
   const high = after?.epoch ?? inside.at(-1)?.epoch
   return low === undefined || high === undefined ? null : [low, high]
+}
+
+/** Rows from which a run's overview is thinned at all; a shorter one with gaps lost them. */
+const THINNED_FROM = 100
+
+/** Whether `rows`, or the part of them that is asked about, are a choice of the run's epochs. */
+export function isThinnedRun(rows: readonly CurveRow[], part = rows): boolean {
+  return rows.length >= THINNED_FROM && countGaps(part) > 0
 }
 
 /** Epochs between the first and the last row that are not there. A thinned series says nothing about gaps. */

@@ -62,6 +62,14 @@ export function formatDuration(seconds: number | null | undefined): string {
   return `${Math.floor(hours / 24)} d ${hours % 24} h`
 }
 
+/** 3849 s -> "1 h 04 m 09 s": to the second, where rows of a table must be told apart. */
+export function formatSeconds(seconds: number): string {
+  const total = Math.max(0, seconds)
+  if (total < 60) return `${(Math.floor(total * 10) / 10).toFixed(1)} s`
+  const [hours, minutes] = [Math.floor(total / 3600), Math.floor((total % 3600) / 60)]
+  return `${hours > 0 ? `${hours} h ${pad(minutes)} m` : `${minutes} m`} ${pad(total % 60)} s`
+}
+
 /** For an estimate: no false precision. */
 export function formatRoughly(seconds: number): string {
   if (seconds < 10) return 'a few seconds'

@@ -129,8 +129,11 @@ export function toCurl(origin: string, config: Record<string, unknown>): string 
   return `curl -X POST ${origin}/api/v1/training/jobs -H 'Content-Type: application/json' -d ${quote(body)}`
 }
 
+/** Where `heimdall` looks for its server unless told otherwise. */
+const USUAL_ORIGIN = 'http://127.0.0.1:8001'
+
 /** `heimdall train` takes the same fields as options. */
-export function toCli(config: Record<string, unknown>): string {
+export function toCli(origin: string, config: Record<string, unknown>): string {
   const shortNames: Record<string, string> = {
     job_name: 'name',
     dataset_id: 'dataset',
@@ -139,5 +142,6 @@ export function toCli(config: Record<string, unknown>): string {
   const options = chosenOptions(config).map(
     ([field, value]) => `--${(shortNames[field] ?? field).replaceAll('_', '-')} ${quote(String(value))}`,
   )
-  return ['heimdall train', ...options].join(' ')
+  const server = origin === USUAL_ORIGIN ? [] : [`--url ${quote(origin)}`]
+  return ['heimdall train', ...options, ...server].join(' ')
 }

@@ -3,7 +3,15 @@ import { growDomain, keepDomain } from '@/components/charts/steady'
 import { makeJob, makeMetric } from '@/test/samples'
 import { countGaps, curveOf, epochsOfWindow, makeX } from './curves'
 import { formSchema } from './field-schema'
-import { formatClock, formatDuration, formatMetres, formatNumber, formatProgress, formatRoughly } from './format'
+import {
+  formatClock,
+  formatDuration,
+  formatMetres,
+  formatNumber,
+  formatProgress,
+  formatRoughly,
+  formatSeconds,
+} from './format'
 import { judgeFreshness } from './freshness'
 import { estimateRun, toCli, toCurl, toFormValues } from './job-form'
 import { searchJobs, sortJobs } from './job-query'
@@ -27,6 +35,13 @@ describe('a log line', () => {
 })
 
 describe('format', () => {
+  it.each([
+    [0, '0.0 s'],
+    [59.99, '59.9 s'],
+    [661, '11 m 01 s'],
+    [3849.9, '1 h 04 m 09 s'],
+    [180_000, '50 h 00 m 00 s'],
+  ])('%s s to the second: %s', (seconds, text) => expect(formatSeconds(seconds)).toBe(text))
   it.each([
     [0, '0'],
     [0.41237, '0.4124'],
@@ -99,7 +114,7 @@ describe('metric rows', () => {
     const broken = makeMetric(2, { val_loss: null, non_finite: { val_loss: 'nan' } })
     const missing = makeMetric(3, { val_loss: null, non_finite: {} })
     const curve = curveOf([makeMetric(1, { val_loss: 4 }), broken, missing], 'val_loss', (row) => row.epoch)
-    expect(curve).toEqual({ points: [{ x: 1, y: 4 }], broken: [{ x: 2, kind: 'nan' }] })
+    expect(curve).toEqual({ points: [{ x: 1, y: 4, epoch: 1 }], broken: [{ x: 2, kind: 'nan', epoch: 2 }] })
   })
   it('a window of the axis is a range of epochs, with a neighbour on each side', () => {
     const all = rows(1, 2, 3, 4, 5, 6)
@@ -174,9 +189,15 @@ describe('the job form', () => {
     })
     expect(estimateRun(values, 1280, [])?.duration_s).toBeNull()
   })
+  it('copies a command that reaches this server', () => {
+    expect(toCli('https://heimdall.example.org', { epochs: 7 })).toBe(
+      'heimdall train --epochs 7 --url https://heimdall.example.org',
+    )
+    expect(toCli('http://[::1]:8001', { epochs: 7 })).toBe(`heimdall train --epochs 7 --url 'http://[::1]:8001'`)
+  })
   it('copies only what was chosen, safely quoted', () => {
     const config = { job_name: "it's", dataset_id: 'd', epochs: 7, batch_size: JOB_LIMITS.batch_size.default }
-    expect(toCli(config)).toBe(`heimdall train --name 'it'\\''s' --dataset d --epochs 7`)
+    expect(toCli('http://127.0.0.1:8001', config)).toBe(`heimdall train --name 'it'\\''s' --dataset d --epochs 7`)
     expect(toCurl('http://h', config)).toContain(`-d '{"job_name":"it'\\''s","dataset_id":"d","epochs":7}'`)
   })
 })

@@ -3,6 +3,8 @@
 export interface Point {
   x: number
   y: number
+  /** Where x is something else. */
+  epoch?: number | undefined
 }
 
 /** Points of one line, at most: more than the plot has pixels to tell apart, and each costs time in every frame. */
@@ -45,10 +47,10 @@ function pickOfBucket(points: readonly Point[], start: number, end: number): num
 export function smooth(points: readonly Point[], weight: number): Point[] {
   let average = 0
   let norm = 0
-  return points.map(({ x, y }) => {
+  return points.map(({ x, y, epoch }) => {
     average = weight * average + (1 - weight) * y
     norm = weight * norm + (1 - weight)
-    return { x, y: average / norm }
+    return { x, y: average / norm, epoch }
   })
 }
 

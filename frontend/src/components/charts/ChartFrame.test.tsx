@@ -1,8 +1,12 @@
 import { fireEvent, render, screen } from '@testing-library/react'
 import { describe, expect, it, vi } from 'vitest'
 import { TooltipProvider } from '@/components/ui/tooltip'
+import { svgToPng } from '@/lib/svg-to-png'
 import { ChartFrame } from './ChartFrame'
 import type { ChartModel } from './chart-types'
+
+vi.mock('@/lib/svg-to-png', () => ({ svgToPng: vi.fn(async () => new Blob()) }))
+vi.mock('@/lib/download', () => ({ saveBlob: () => undefined }))
 
 const model: ChartModel = {
   title: 'Loss',
@@ -38,8 +42,9 @@ function draw(changes: Partial<ChartModel> = {}, onZoom = vi.fn()) {
 
 describe('a chart', () => {
   it('draws one line per series, dashed where it should be, with the values at the end', () => {
-    const { curves } = draw()
+    const { curves, view } = draw()
     expect(curves()).toHaveLength(2)
+    expect(view.container.querySelector('.recharts-yAxis-tick-labels text')).toBeInTheDocument()
     expect(curves()[1]).toHaveAttribute('stroke-dasharray', '6 3')
     expect(screen.getByRole('button', { name: /validation 0.67/ })).toBeInTheDocument()
     expect(screen.getByText('kNN 0.7')).toBeInTheDocument()
@@ -75,9 +80,44 @@ describe('a chart', () => {
     expect(screen.getByRole('columnheader', { name: 'validation' })).toBeInTheDocument()
   })
 
+  it('writes beside a name what it needs to be true, in words and in the picture', () => {
+    draw({ series: model.series.map((one) => ({ ...one, qualifier: 'within 200 m' })) })
+    fireEvent.keyDown(screen.getByRole('slider'), { key: 'End' })
+    expect(screen.getByRole('slider')).toHaveAttribute(
+      'aria-valuetext',
+      'epoch 3: train, within 200 m 0.33, validation, within 200 m 0.67',
+    )
+    fireEvent.click(screen.getByRole('button', { name: 'Save as PNG' }))
+    const [, text] = vi.mocked(svgToPng).mock.lastCall ?? []
+    expect(text?.legend.map((one) => one.name)).toEqual(['train, within 200 m', 'validation, within 200 m'])
+  })
+
   it('says what it waits for', () => {
     draw({ series: model.series.map((one) => ({ ...one, points: [] })) })
     expect(screen.getByText('Nothing yet.')).toBeInTheDocument()
+  })
+
+  it('draws the mark of a value that is no number at the axis, even where there is no other', () => {
+    const { view, onZoom } = draw({
+      series: [{ id: 'a', name: 'train', color: 'red', points: [], broken: [{ x: 1, kind: 'nan' }] }],
+      marks: [{ x: 1, kind: 'broken', label: 'nan' }],
+      references: [],
+      xDomain: [0, 2],
+    })
+    expect(screen.queryByText('Nothing yet.')).toBeNull()
+    const mark = screen.getByText('✕ nan').closest('text')
+    // In the middle of the plot, in its lowest tenth.
+    expect(Number(mark?.getAttribute('x'))).toBeCloseTo(320, 0)
+    expect(Number(mark?.getAttribute('y'))).toBeGreaterThan(180)
+    // No height was measured, so none is written at the axis.
+    const numTexts = (axis: string) => view.container.querySelectorAll(`.recharts-${axis}-tick-labels text`).length
+    expect([numTexts('xAxis'), numTexts('yAxis')]).toEqual([3, 0])
+    fireEvent.keyDown(screen.getByRole('slider'), { key: 'Home' })
+    expect(screen.getByRole('slider')).toHaveAttribute('aria-valuetext', 'epoch 1: train nan')
+    fireEvent.keyDown(screen.getByRole('slider'), { key: '+' })
+    expect(onZoom).toHaveBeenCalledOnce()
+    fireEvent.click(screen.getByRole('button', { name: 'Show as a table' }))
+    expect(screen.getByRole('cell', { name: 'nan' })).toBeInTheDocument()
   })
 
   it('shows a single point', () => {

@@ -5,7 +5,7 @@ import { saveBlob } from '@/lib/download'
 import { svgToPng } from '@/lib/svg-to-png'
 import { ChartTable } from './ChartTable'
 import { ChartTools, type CsvLink } from './ChartTools'
-import type { ChartModel } from './chart-types'
+import { type ChartModel, isDrawn, nameOf } from './chart-types'
 import { HoverLayer, type Zoom } from './HoverLayer'
 import { LegendRow } from './LegendRow'
 import { LinePlot, type PlotFrame, yDomainOf } from './LinePlot'
@@ -83,7 +83,7 @@ function ChartCard({
   )
   const plotWidth = width ?? measured
   const frame = useFrame(shown, plotWidth, height)
-  const isEmpty = model.series.every((one) => one.points.length === 0)
+  const isEmpty = !model.series.some(isDrawn)
   const savePicture = usePicture(body, shown, csvLinks)
   return (
     <Card className="flex flex-col pb-2" role="group" aria-label={model.title} data-testid="chart">
@@ -129,8 +129,8 @@ function usePicture(body: RefObject<HTMLElement | null>, model: ChartModel, link
     const { model, links } = latest.current
     const picture = await svgToPng(svg, {
       title: model.title,
-      caption: links.map((link) => link.name).join(', '),
-      legend: model.series.filter((one) => !one.faint),
+      caption: links.map((link) => link.name).join(' · '),
+      legend: model.series.filter((one) => !one.faint).map((one) => ({ ...one, name: nameOf(one) })),
     })
     saveBlob(picture, `${model.title.toLowerCase().replace(/[^a-z0-9]+/g, '-')}.png`)
   }, [body])
@@ -147,9 +147,10 @@ function useFrame(model: ChartModel, width: number, height: number): PlotFrame {
   const xDomain = useSame(model.xDomain)
   const marks = useSame(model.marks)
   const references = useSame(model.references)
+  const hasLevels = references.length > 0 || model.series.some((one) => one.points.length > 0)
   const frame = useMemo(
-    () => ({ width, height, xDomain, yDomain, marks, references, isLogY, isWholeX, formatX, formatY }),
-    [width, height, xDomain, yDomain, marks, references, isLogY, isWholeX, formatX, formatY],
+    () => ({ width, height, xDomain, yDomain, marks, references, hasLevels, isLogY, isWholeX, formatX, formatY }),
+    [width, height, xDomain, yDomain, marks, references, hasLevels, isLogY, isWholeX, formatX, formatY],
   )
   const turned = useTurn(frame, isLive)
   // Another size or another kind of axis is no matter of taking turns.

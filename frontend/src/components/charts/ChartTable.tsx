@@ -1,53 +1,82 @@
 import { useMemo } from 'react'
-import type { ChartModel } from './chart-types'
+import { type ChartModel, type ChartSeries, nameOf } from './chart-types'
 
-/** The drawn points as a table: for screen readers, and for reading off a value. */
+/** The drawn points as a table: for screen readers, and for reading off a value. An epoch is named even where x is a time. */
 export function ChartTable({ model }: { model: ChartModel }) {
+  const { formatX, formatRowX = formatX, formatY } = model
   const series = model.series.filter((one) => !one.faint)
-  const rows = useMemo(() => {
-    const byX = new Map<number, Map<string, number>>()
-    for (const one of series)
-      for (const { x, y } of one.points) {
-        const row = byX.get(x) ?? new Map<string, number>()
-        row.set(one.id, y)
-        byX.set(x, row)
-      }
-    return [...byX].sort(([a], [b]) => b - a)
-  }, [series])
+  const rows = useMemo(() => rowsOf(series, formatY), [series, formatY])
+  const hasEpochs = !model.isWholeX && rows.some((row) => row.epoch !== undefined)
   return (
     // biome-ignore lint/a11y/noNoninteractiveTabindex: a scrolling region must be reachable by keyboard
     <section className="h-full overflow-auto px-4" tabIndex={0} aria-label={`${model.title}, as a table`}>
+      {model.isThinned && (
+        <p className="pb-1 text-xs text-muted">
+          Only the epochs kept for the picture are listed, of each line its own; the CSV has every epoch.
+        </p>
+      )}
       <table className="w-full text-right text-sm">
         <thead className="sticky top-0 bg-card">
           <tr className="border-b">
+            {hasEpochs && (
+              <th scope="col" className="py-1.5 pr-3 text-left font-medium">
+                epoch
+              </th>
+            )}
             <th scope="col" className="py-1.5 text-left font-medium">
               {model.xLabel}
             </th>
             {series.map((one) => (
               <th key={one.id} scope="col" className="py-1.5 pl-3 font-medium">
-                {one.name}
+                {nameOf(one)}
               </th>
             ))}
           </tr>
         </thead>
         <tbody>
-          {rows.map(([x, values]) => (
-            <tr key={x} className="border-b border-border/60">
-              <th scope="row" className="py-1 text-left font-normal">
-                {model.formatX(x)}
+          {rows.map(({ key, x, epoch, texts }) => (
+            <tr key={key} className="border-b border-border/60">
+              {hasEpochs && (
+                <th scope="row" className="py-1 pr-3 text-left font-normal">
+                  {epoch}
+                </th>
+              )}
+              <th scope="row" className="py-1 text-left font-normal whitespace-nowrap">
+                {formatRowX(x)}
               </th>
-              {series.map((one) => {
-                const value = values.get(one.id)
-                return (
-                  <td key={one.id} className="py-1 pl-3">
-                    {value === undefined ? '' : model.formatY(value)}
-                  </td>
-                )
-              })}
+              {series.map((one) => (
+                <td key={one.id} className="py-1 pl-3">
+                  {texts.get(one.id)}
+                </td>
+              ))}
             </tr>
           ))}
         </tbody>
       </table>
     </section>
   )
+}
+
+interface Row {
+  key: string
+  x: number
+  epoch: number | undefined
+  /** By series. */
+  texts: Map<string, string>
+}
+
+/** Newest first. Two epochs of one instant have a row each. */
+function rowsOf(series: readonly ChartSeries[], formatY: (y: number) => string): Row[] {
+  const rows = new Map<string, Row>()
+  const put = (id: string, { x, epoch }: { x: number; epoch?: number | undefined }, text: string) => {
+    const key = `${x} ${epoch}`
+    const row = rows.get(key) ?? { key, x, epoch, texts: new Map() }
+    row.texts.set(id, text)
+    rows.set(key, row)
+  }
+  for (const one of series) {
+    for (const point of one.points) put(one.id, point, formatY(point.y))
+    for (const mark of one.broken ?? []) put(one.id, mark, mark.kind)
+  }
+  return [...rows.values()].sort((a, b) => b.x - a.x || (b.epoch ?? 0) - (a.epoch ?? 0))
 }

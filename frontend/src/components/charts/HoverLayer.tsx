@@ -1,6 +1,6 @@
 import { type KeyboardEvent, type PointerEvent, useRef, useState } from 'react'
 import { nearestIndex } from '@/lib/series'
-import { type ChartModel, PLOT } from './chart-types'
+import { type ChartModel, isDrawn, PLOT } from './chart-types'
 import { useHoverLine, useHoverX } from './hover'
 import { describePoint, pointAt } from './LegendRow'
 
@@ -22,7 +22,10 @@ export function HoverLayer(props: HoverLayerProps) {
   const hoverX = useHoverX()
   const layer = useRef<HTMLDivElement>(null)
   const [drag, setDrag] = useState<{ from: number; to: number } | null>(null)
-  const main = series.find((one) => !one.faint && one.points.length > 0)?.points ?? []
+  const lines = series.filter((one) => !one.faint)
+  // Where no value is finite, the cursor goes along the marks.
+  const main: readonly { x: number }[] =
+    lines.find((one) => one.points.length > 0)?.points ?? lines.find(isDrawn)?.broken ?? []
 
   const shareOf = (event: PointerEvent) => {
     const box = layer.current?.getBoundingClientRect()

@@ -1,7 +1,7 @@
 import type { MouseEvent } from 'react'
 import { cn } from '@/lib/cn'
 import { nearestIndex, type Point } from '@/lib/series'
-import type { ChartModel, ChartSeries } from './chart-types'
+import { type ChartModel, type ChartSeries, nameOf } from './chart-types'
 import { useHoverX } from './hover'
 
 /** Thinned series keep different points: within this share of the view a neighbour stands for the place asked for. */
@@ -17,14 +17,24 @@ function valueAt(series: ChartSeries, x: number | null, domain: readonly [number
   return x === null ? (series.points.at(-1)?.y ?? null) : (pointAt(series, x, domain)?.y ?? null)
 }
 
-export function describePoint({ series, formatX, formatY, xLabel, xDomain }: ChartModel, x: number): string {
-  const values = series
+/** What a series says at x, or at its end: a value, or by name one that is no finite number; null for neither. */
+function textAt(series: ChartSeries, x: number | null, { xDomain, formatY }: ChartModel): string | null {
+  const value = valueAt(series, x, xDomain)
+  if (value !== null) return formatY(value)
+  return brokenAt(series, x, xDomain)?.kind ?? null
+}
+
+function brokenAt({ broken = [] }: ChartSeries, x: number | null, [low, high]: readonly [number, number]) {
+  if (x === null) return broken.at(-1)
+  const mark = broken[nearestIndex(broken, x, (candidate) => candidate.x)]
+  return mark && Math.abs(mark.x - x) <= (high - low) * NEAR ? mark : undefined
+}
+
+export function describePoint(model: ChartModel, x: number): string {
+  const values = model.series
     .filter((one) => !one.faint)
-    .map((one) => {
-      const value = valueAt(one, x, xDomain)
-      return `${one.name} ${value === null ? 'none' : formatY(value)}`
-    })
-  return `${xLabel} ${formatX(x)}: ${values.join(', ')}`
+    .map((one) => `${nameOf(one)} ${textAt(one, x, model) ?? 'none'}`)
+  return `${model.xLabel} ${model.formatX(x)}: ${values.join(', ')}`
 }
 
 interface LegendRowProps {
@@ -43,7 +53,6 @@ export function LegendRow({ model, hidden, onToggle }: LegendRowProps) {
         .filter((one) => !one.faint)
         .map((one) => {
           const isHidden = hidden.has(one.id)
-          const value = valueAt(one, x, model.xDomain)
           return (
             <button
               key={one.id}
@@ -60,9 +69,8 @@ export function LegendRow({ model, hidden, onToggle }: LegendRowProps) {
                 <line x1="0" x2="18" y1="4" y2="4" stroke={one.color} strokeWidth="2.5" strokeDasharray={one.dash} />
               </svg>
               <span className={cn('max-w-56 truncate text-muted', isHidden && 'line-through')}>{one.name}</span>{' '}
-              <span className="min-w-14 text-left font-semibold">
-                {isHidden || value === null ? '' : model.formatY(value)}
-              </span>
+              {one.qualifier && <span className={cn('text-muted', isHidden && 'line-through')}>{one.qualifier}</span>}{' '}
+              <span className="min-w-14 text-left font-semibold">{isHidden ? '' : textAt(one, x, model)}</span>
             </button>
           )
         })}

@@ -37,7 +37,13 @@ export function yDomainOf({
 export type PlotFrame = Pick<
   ChartModel,
   'marks' | 'references' | 'xDomain' | 'isLogY' | 'isWholeX' | 'formatX' | 'formatY'
-> & { width: number; height: number; yDomain: [number, number] }
+> & {
+  width: number
+  height: number
+  yDomain: [number, number]
+  /** Without any value the vertical axis has no figures: they would be made up. */
+  hasLevels: boolean
+}
 
 interface LinePlotProps {
   frame: PlotFrame
@@ -60,7 +66,7 @@ export function LinePlot({ frame, series }: LinePlotProps) {
 }
 
 const Frame = memo(function Frame(frame: PlotFrame) {
-  const { width, height, marks, references, xDomain, yDomain, isLogY, isWholeX, formatX, formatY } = frame
+  const { width, height, marks, references, xDomain, yDomain, hasLevels, isLogY, isWholeX, formatX, formatY } = frame
   const xTicks = roundTicks(xDomain, Math.max(3, Math.floor(width / 110)), isWholeX)
   const levels = references.filter((level) => level.y >= yDomain[0] && level.y <= yDomain[1])
   const places = placeIn(frame)(levels.map(({ y }) => ({ x: xDomain[1], y }))).map((place) => place.y)
@@ -73,7 +79,7 @@ const Frame = memo(function Frame(frame: PlotFrame) {
       margin={{ top: PLOT.top, right: PLOT.right, bottom: 0, left: 0 }}
       accessibilityLayer={false}
     >
-      <CartesianGrid stroke="var(--chart-grid)" vertical={false} syncWithTicks />
+      <CartesianGrid horizontal={hasLevels} stroke="var(--chart-grid)" vertical={false} syncWithTicks />
       <XAxis
         type="number"
         dataKey="x"
@@ -94,7 +100,7 @@ const Frame = memo(function Frame(frame: PlotFrame) {
         scale={isLogY ? 'log' : 'linear'}
         ticks={yTicks}
         tickFormatter={formatY}
-        tick={TICK}
+        tick={hasLevels && TICK}
         tickLine={false}
         axisLine={false}
         width={PLOT.left}

@@ -1,13 +1,18 @@
+import type { Broken } from '@/lib/curves'
 import type { Point } from '@/lib/series'
 
 export interface ChartSeries {
   id: string
   name: string
+  /** What the name needs to be true, and is never cut: under which terms this run's values were measured. */
+  qualifier?: string
   /** A CSS colour, normally a token. */
   color: string
   /** SVG dash pattern: validation is dashed, so that colour is never alone. */
   dash?: string
   points: readonly Point[]
+  /** Where a value was measured that is no finite number, and what it was. */
+  broken?: readonly Broken[]
   /** The raw line behind a smoothed one. */
   faint?: boolean
 }
@@ -19,6 +24,14 @@ export interface ChartMark {
   /** Of the run, where several are compared; else the kind has its own. */
   color?: string
 }
+
+/** The whole name, wherever there is room for it. */
+export const nameOf = ({ name, qualifier }: Pick<ChartSeries, 'name' | 'qualifier'>): string =>
+  qualifier ? `${name}, ${qualifier}` : name
+
+/** Whether anything of a series can be seen: a point, or the mark of a value that is no finite number. */
+export const isDrawn = ({ points, broken = [] }: Pick<ChartSeries, 'points' | 'broken'>): boolean =>
+  points.length + broken.length > 0
 
 /** A level to stand beside: a baseline, a bound. */
 export interface ChartReference {
@@ -38,6 +51,10 @@ export interface ChartModel {
   /** Points are still coming: the axes then move seldom, to leave the time to the lines. */
   isLive?: boolean
   formatX: (x: number) => string
+  /** For the table, where the axis' form is too coarse to tell rows apart. */
+  formatRowX?: (x: number) => string
+  /** The points are a choice of the measured epochs. */
+  isThinned?: boolean
   formatY: (y: number) => string
 }
 

@@ -9,8 +9,6 @@ interface Yardsticks {
   baselines: readonly Baseline[]
   /** The Cramér-Rao bound of that split; before a model knows it, of the whole data set. None for measured data. */
   limit: PhysicalLimit | null
-  /** What counts as a hit. */
-  radius_m: number | null
 }
 
 const NO_BASELINES: readonly Baseline[] = []
@@ -22,8 +20,16 @@ export function useYardsticks(job: TrainingJob | undefined): Yardsticks {
   return {
     baselines: judge?.baselines ?? NO_BASELINES,
     limit: judge?.physical_limit ?? dataset?.physical_limit ?? null,
-    radius_m: job?.config.accuracy_radius_m ?? dataset?.accuracy_radius_m ?? null,
   }
+}
+
+/** What counts as a hit, of each run: its own radius, else its data set's. */
+export function useRadii(jobs: readonly TrainingJob[]): (number | null)[] {
+  const datasets = useCatalogueStore((state) => state.datasets)
+  return jobs.map(
+    (job) =>
+      job.config.accuracy_radius_m ?? datasets.find((one) => one.id === job.dataset_id)?.accuracy_radius_m ?? null,
+  )
 }
 
 function findJudge({ models, jobs }: TrainingState, job: TrainingJob): TrainedModel | undefined {

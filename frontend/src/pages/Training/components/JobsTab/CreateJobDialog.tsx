@@ -186,7 +186,7 @@ function CopyButtons({ values }: { values: JobFormValues }) {
       <CopyButton text={toCurl(location.origin, config)} label="Copy as curl">
         Copy as curl
       </CopyButton>
-      <CopyButton text={toCli(config)} label="Copy as CLI">
+      <CopyButton text={toCli(location.origin, config)} label="Copy as CLI">
         Copy as CLI
       </CopyButton>
     </>

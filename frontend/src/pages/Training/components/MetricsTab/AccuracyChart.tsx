@@ -1,4 +1,6 @@
+import { useSame } from '@/components/charts/steady'
 import { formatNumber } from '@/lib/format'
+import { useRadii } from '../../hooks/useYardsticks'
 import { ChartOf, type MetricChartProps } from './ChartOf'
 import { type FieldLook, VALIDATION_DASH } from './chart-model'
 
@@ -9,8 +11,36 @@ const FIELDS: FieldLook[] = [
 
 const formatShare = (percent: number): string => `${formatNumber(percent, 3)} %`
 
-/** Accuracy is the share of examples located within a radius; without the radius the number says nothing. */
-export function AccuracyChart({ radius_m, ...props }: MetricChartProps & { radius_m: number | null }) {
-  const title = radius_m === null ? 'Accuracy (%)' : `Accuracy within ${formatNumber(radius_m)} m (%)`
-  return <ChartOf {...props} title={title} fields={FIELDS} scale={100} isLogY={false} formatY={formatShare} />
+/**
+ * Accuracy is the share of examples located within a radius; without the radius the number says nothing. Runs of one radius
+ * share it in the title; where they differ, each carries its own.
+ */
+export function AccuracyChart(props: MetricChartProps) {
+  const jobs = props.view.runs.map((run) => run.job)
+  const radii = useRadii(jobs)
+  const isShared = new Set(radii).size <= 1
+  const shared = radii[0] ?? null
+  const qualifiers = useSame(
+    isShared ? {} : Object.fromEntries(jobs.map((job, index) => [job.id, describeRadius(radii[index] ?? null)])),
+  )
+  const title = !isShared
+    ? 'Accuracy (%), radius by run'
+    : shared === null
+      ? 'Accuracy (%)'
+      : `Accuracy within ${formatNumber(shared)} m (%)`
+  return (
+    <ChartOf
+      {...props}
+      title={title}
+      fields={FIELDS}
+      scale={100}
+      isLogY={false}
+      formatY={formatShare}
+      qualifiers={qualifiers}
+    />
+  )
+}
+
+function describeRadius(radius_m: number | null): string {
+  return radius_m === null ? 'radius unknown' : `within ${formatNumber(radius_m)} m`
 }

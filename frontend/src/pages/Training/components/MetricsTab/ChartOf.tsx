@@ -1,7 +1,7 @@
 import { useMemo, useRef, useState } from 'react'
 import { metricsCsvPath } from '@/api/training'
 import { ChartFrame } from '@/components/charts/ChartFrame'
-import type { ChartReference } from '@/components/charts/chart-types'
+import { type ChartReference, nameOf } from '@/components/charts/chart-types'
 import type { Zoom } from '@/components/charts/HoverLayer'
 import { useSame } from '@/components/charts/steady'
 import { buildChart, type ChartView, type FieldLook } from './chart-model'
@@ -18,13 +18,15 @@ interface ChartOfProps extends MetricChartProps {
   isLogY?: boolean
   references?: ChartReference[]
   formatY?: (y: number) => string
+  qualifiers?: Readonly<Record<string, string>>
 }
 
 /** Maps rows to a chart; the charts of the tab differ only in what they hand over. */
-export function ChartOf({ view: newest, onZoom, title, fields, scale, isLogY, references, formatY }: ChartOfProps) {
+export function ChartOf(props: ChartOfProps) {
+  const { view: newest, onZoom, title, fields, scale, isLogY, references, formatY, qualifiers } = props
   const [isNear, setNear] = useState(true)
   const view = useLatest(newest, isNear)
-  const { model, note } = useMemo(
+  const { model, note, isMeasured } = useMemo(
     () =>
       buildChart(view, {
         title,
@@ -33,10 +35,16 @@ export function ChartOf({ view: newest, onZoom, title, fields, scale, isLogY, re
         ...(isLogY === undefined ? {} : { isLogY }),
         ...(references ? { references } : {}),
         ...(formatY ? { formatY } : {}),
+        ...(qualifiers ? { qualifiers } : {}),
       }),
-    [view, title, fields, scale, isLogY, references, formatY],
+    [view, title, fields, scale, isLogY, references, formatY, qualifiers],
   )
-  const csvLinks = useSame(view.runs.map(({ job }) => ({ name: job.name, href: metricsCsvPath(job.id) })))
+  const csvLinks = useSame(
+    view.runs.map(({ job }) => {
+      const qualifier = qualifiers?.[job.id]
+      return { name: nameOf({ name: job.name, ...(qualifier ? { qualifier } : {}) }), href: metricsCsvPath(job.id) }
+    }),
+  )
   const hasRows = view.runs.some((run) => run.rows.length > 0)
   return (
     <ChartFrame
@@ -46,7 +54,13 @@ export function ChartOf({ view: newest, onZoom, title, fields, scale, isLogY, re
       onZoom={onZoom}
       onNear={setNear}
       csvLinks={csvLinks}
-      empty={hasRows ? 'Not measured in this run.' : 'The first point comes with the end of the first epoch.'}
+      empty={
+        isMeasured
+          ? 'Nothing in this window.'
+          : hasRows
+            ? 'Not measured in this run.'
+            : 'The first point comes with the end of the first epoch.'
+      }
     />
   )
 }

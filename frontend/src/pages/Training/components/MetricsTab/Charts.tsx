@@ -1,6 +1,6 @@
 import { useMemo } from 'react'
 import type { Zoom } from '@/components/charts/HoverLayer'
-import { countGaps } from '@/lib/curves'
+import { countGaps, isThinnedRun } from '@/lib/curves'
 import { formatCount, formatMetres, plural } from '@/lib/format'
 import { useYardsticks } from '../../hooks/useYardsticks'
 import { AccuracyChart } from './AccuracyChart'
@@ -19,7 +19,7 @@ interface ChartsProps {
 
 export function Charts({ whole, shown, onZoom }: ChartsProps) {
   const first = whole.runs[0]
-  const { baselines, limit, radius_m } = useYardsticks(first?.job)
+  const { baselines, limit } = useYardsticks(first?.job)
   const references = useMemo(
     () =>
       [{ name: 'Physical limit', error_median_m: limit?.error_median_m ?? null }, ...baselines].flatMap((one) =>
@@ -42,7 +42,7 @@ export function Charts({ whole, shown, onZoom }: ChartsProps) {
           <PointCount view={whole} />
         </ZoomStrip>
         <LossChart {...chart} />
-        <AccuracyChart {...chart} radius_m={radius_m} />
+        <AccuracyChart {...chart} />
         <LearningRateChart {...chart} />
         <ErrorChart {...chart} references={references} />
         <div className="grid gap-4 lg:grid-cols-2">
@@ -72,8 +72,7 @@ function PointCount({ view }: { view: ChartView }) {
     const missing = countGaps(rows)
     const last = rows.at(-1)?.epoch ?? 0
     if (missing === 0) return `${plural(rows.length, 'point')}, 0 gaps`
-    const isThinned = rows.length >= 100
-    return isThinned
+    return isThinnedRun(rows)
       ? `${formatCount(rows.length)} of ${formatCount(last)} epochs drawn, every extreme kept`
       : `${plural(rows.length, 'point')}, ${plural(missing, 'gap')} in ${job.name}`
   })

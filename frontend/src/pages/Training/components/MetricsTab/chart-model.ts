@@ -1,6 +1,6 @@
 import type { ChartMark, ChartModel, ChartReference, ChartSeries } from '@/components/charts/chart-types'
-import { clipToWindow, curveOf, makeX, type XAxisKind } from '@/lib/curves'
-import { formatCount, formatDuration, formatNumber, plural } from '@/lib/format'
+import { type Curve, clipToWindow, curveOf, isThinnedRun, makeX, type XAxisKind } from '@/lib/curves'
+import { formatCount, formatDuration, formatNumber, formatSeconds, plural } from '@/lib/format'
 import { MAX_CHART_POINTS, smooth, thin } from '@/lib/series'
 import type { TrainingJob, TrainingMetric } from '../../types'
 
@@ -54,38 +54,61 @@ interface BuildOptions {
   isLogY?: boolean
   references?: ChartReference[]
   formatY?: (y: number) => string
+  /** By job: what must stand beside the run's name, where the runs were not measured alike. */
+  qualifiers?: Readonly<Record<string, string>>
 }
 
 export interface BuiltChart {
   model: ChartModel
   note: string | undefined
+  /** Some run has a value, finite or not, be it outside the window. */
+  isMeasured: boolean
 }
 
 export function buildChart(view: ChartView, options: BuildOptions): BuiltChart {
-  const { title, fields, scale = 1, isLogY = view.isLogY, references = [], formatY = formatPlain } = options
+  const {
+    title,
+    fields,
+    scale = 1,
+    isLogY = view.isLogY,
+    references = [],
+    formatY = formatPlain,
+    qualifiers = {},
+  } = options
   const series: ChartSeries[] = []
-  const broken: ChartMark[] = []
+  const marksOfBroken = new Map<string, ChartMark>()
+  let numBroken = 0
   let numHidden = 0
+  let isMeasured = false
+  let isThinned = false
   for (const run of view.runs) {
     const x = makeX(view.xKind, run.job.started_at, run.rows)
+    const { zoom } = view
+    const inWindow = zoom ? run.rows.filter((row) => x(row) >= zoom[0] && x(row) <= zoom[1]) : run.rows
+    isThinned ||= isThinnedRun(run.rows, inWindow)
     for (const look of fields) {
       const curve = curveOf(run.rows, look.field, x, scale)
       const seen = clipToWindow(curve.points, view.zoom)
       if (isLogY) numHidden += seen.filter((point) => point.y <= 0).length
-      series.push(...linesOf(run, look, seen, view))
-      for (const { x: at, kind } of curve.broken)
-        if (at >= view.xDomain[0] && at <= view.xDomain[1]) broken.push({ x: at, kind: 'broken', label: kind })
+      const broken = curve.broken.filter(({ x: at }) => at >= view.xDomain[0] && at <= view.xDomain[1])
+      const lines = linesOf(run, look, { points: seen, broken }, view, qualifiers[run.job.id])
+      series.push(...lines)
+      isThinned ||= lines.some((line) => line.points.length < seen.length)
+      isMeasured ||= curve.points.length + curve.broken.length > 0
+      numBroken += broken.length
+      // One mark for what several lines have at one place.
+      for (const { x: at, kind } of broken) marksOfBroken.set(`${at} ${kind}`, { x: at, kind: 'broken', label: kind })
     }
   }
   const notes = [
-    broken.length > 0 && `${plural(broken.length, 'value')} not finite, marked ✕`,
+    numBroken > 0 && `${plural(numBroken, 'value')} not finite, marked ✕`,
     numHidden > 0 && `${plural(numHidden, 'value')} of 0 or less cannot be shown on a log axis`,
   ].filter(Boolean)
   const marks = view.marks.filter((mark) => mark.x >= view.xDomain[0] && mark.x <= view.xDomain[1])
   const model: ChartModel = {
     title,
     series,
-    marks: [...marks, ...broken.slice(0, MAX_BROKEN_MARKS)],
+    marks: [...marks, ...[...marksOfBroken.values()].slice(0, MAX_BROKEN_MARKS)],
     references,
     xDomain: view.xDomain,
     isLogY,
@@ -93,9 +116,11 @@ export function buildChart(view: ChartView, options: BuildOptions): BuiltChart {
     isLive: view.isLive,
     xLabel: view.xKind === 'epoch' ? 'epoch' : 'after',
     formatX: view.xKind === 'epoch' ? formatEpoch : formatDuration,
+    formatRowX: view.xKind === 'epoch' ? formatEpoch : formatSeconds,
+    isThinned,
     formatY,
   }
-  return { model, note: notes.length > 0 ? `${notes.join('; ')}.` : undefined }
+  return { model, note: notes.length > 0 ? `${notes.join('; ')}.` : undefined, isMeasured }
 }
 
 const formatPlain = (y: number): string => formatNumber(y)
@@ -104,8 +129,9 @@ const formatEpoch = (x: number): string => formatCount(Math.round(x))
 function linesOf(
   run: RunView,
   look: FieldLook,
-  seen: readonly { x: number; y: number }[],
+  { points: seen, broken }: Curve,
   view: ChartView,
+  qualifier: string | undefined,
 ): ChartSeries[] {
   const isSingle = view.runs.length === 1
   const base = {
@@ -113,12 +139,13 @@ function linesOf(
     name: isSingle ? look.name : `${run.job.name} ${look.name}`,
     color: isSingle ? look.color : run.color,
     ...(look.dash ? { dash: look.dash } : {}),
+    ...(qualifier ? { qualifier } : {}),
   }
-  if (view.smoothing === 0) return [{ ...base, points: thin(seen) }]
+  if (view.smoothing === 0) return [{ ...base, broken, points: thin(seen) }]
   // Both lines together stay within the budget of one chart.
   return [
     { ...base, id: `${base.id}:raw`, faint: true, points: thin(seen, MAX_CHART_POINTS / 2) },
-    { ...base, points: thin(smooth(seen, view.smoothing), MAX_CHART_POINTS / 2) },
+    { ...base, broken, points: thin(smooth(seen, view.smoothing), MAX_CHART_POINTS / 2) },
   ]
 }
 

@@ -14,6 +14,7 @@ import {
 } from '@/components/ui/dialog'
 import { Field } from '@/components/ui/field'
 import { Input } from '@/components/ui/input'
+import { formSchema } from '@/lib/field-schema'
 import { describeRange, EXPORT_LIMITS } from '@/lib/limits'
 import { tellSuccess } from '@/lib/notify'
 import { useTrainingStore } from '@/stores/trainingStore'
@@ -30,6 +31,9 @@ const BLOCKS = [
   ],
 ] as const
 
+const NUM_SAMPLES = EXPORT_LIMITS.num_samples
+const schema = formSchema({ num_samples: NUM_SAMPLES })
+
 interface ExportDialogProps {
   model: TrainedModel
   onClose: () => void
@@ -43,18 +47,29 @@ export default function ExportDialog({ model, onClose, onShow }: ExportDialogPro
     include_metrics: EXPORT_LIMITS.include_metrics.default === true,
     include_normalization: EXPORT_LIMITS.include_normalization.default === true,
     include_samples: EXPORT_LIMITS.include_samples.default === true,
-    num_samples: Number(EXPORT_LIMITS.num_samples.default),
+    num_samples: Number(NUM_SAMPLES.default),
     description: null,
   })
   const [isBusy, setBusy] = useState(false)
   const [fault, setFault] = useState<{ field: string | null; message: string } | null>(null)
   const set = (patch: Partial<ExportOptions>) => setOptions((old) => ({ ...old, ...patch }))
-  const download = async (event: FormEvent) => {
+  const download = async (event: FormEvent<HTMLFormElement>) => {
     event.preventDefault()
+    const wrong = options.include_samples ? schema.safeParse(options).error?.issues[0] : undefined
+    if (wrong) {
+      setFault({ field: 'num_samples', message: wrong.message })
+      const input = event.currentTarget.elements.namedItem('num_samples')
+      if (input instanceof HTMLElement) input.focus()
+      return
+    }
     setBusy(true)
     setFault(null)
     try {
-      const filename = await downloadModel(model.id, options)
+      const filename = await downloadModel(
+        model.id,
+        // A number that nobody asks about is not checked and must not be refused either.
+        options.include_samples ? options : { ...options, num_samples: Number(NUM_SAMPLES.default) },
+      )
       onClose()
       tellSuccess('Model exported', { description: filename, link: { label: 'Show', onClick: onShow } })
     } catch (error) {
@@ -65,11 +80,10 @@ export default function ExportDialog({ model, onClose, onShow }: ExportDialogPro
     }
   }
   const errorOf = (name: string) => (fault?.field?.endsWith(name) ? fault.message : undefined)
-  const limits = EXPORT_LIMITS.num_samples
   return (
     <Dialog open onOpenChange={(open) => !open && onClose()}>
       <DialogContent>
-        <form onSubmit={download} className="flex min-h-0 flex-1 flex-col">
+        <form noValidate onSubmit={download} className="flex min-h-0 flex-1 flex-col">
           <DialogHeader>
             <DialogTitle>
               Export “{model.name}” v{model.version}
@@ -101,18 +115,22 @@ export default function ExportDialog({ model, onClose, onShow }: ExportDialogPro
             </fieldset>
             <Field
               label="Number of samples"
-              help={describeRange(limits)}
-              error={errorOf('num_samples')}
+              help={describeRange(NUM_SAMPLES)}
+              error={options.include_samples ? errorOf('num_samples') : undefined}
               className="w-44"
             >
               <Input
                 type="number"
-                min={limits.minimum ?? undefined}
-                max={limits.maximum ?? undefined}
+                name="num_samples"
+                min={NUM_SAMPLES.minimum ?? undefined}
+                max={NUM_SAMPLES.maximum ?? undefined}
                 required
                 disabled={!options.include_samples}
                 value={Number.isNaN(options.num_samples) ? '' : options.num_samples}
-                onChange={(event) => set({ num_samples: event.target.valueAsNumber })}
+                onChange={(event) => {
+                  set({ num_samples: event.target.valueAsNumber })
+                  if (errorOf('num_samples')) setFault(null)
+                }}
               />
             </Field>
             <Field label="Description (optional)" error={errorOf('description')}>
