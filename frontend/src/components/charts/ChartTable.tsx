@@ -19,11 +19,11 @@ export function ChartTable({ model }: { model: ChartModel }) {
         <thead className="sticky top-0 bg-card">
           <tr className="border-b">
             {hasEpochs && (
-              <th scope="col" className="py-1.5 pr-3 text-left font-medium">
+              <th scope="col" className="py-1.5 pr-3 text-left font-medium whitespace-nowrap">
                 epoch
               </th>
             )}
-            <th scope="col" className="py-1.5 text-left font-medium">
+            <th scope="col" className="py-1.5 text-left font-medium whitespace-nowrap">
               {model.xLabel}
             </th>
             {series.map((one) => (
