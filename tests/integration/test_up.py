@@ -80,8 +80,9 @@ def test_token_guards_the_server_and_the_command_line_carries_it(launch: Callabl
 def test_a_later_start_is_ready_and_rests_small(launch: Callable[..., Heimdall]) -> None:
     instance = launch()
     assert instance.stop() == 0
+    ready_before = instance.log_tail().count("worker ready")  # the server may be ready, and stopped, before its worker is
     instance.start()
-    wait_until(lambda: instance.log_tail().count("worker ready") == 2, 60, instance.log_tail)
+    wait_until(lambda: instance.log_tail().count("worker ready") > ready_before, 60, instance.log_tail)
     memory_mb = {name: _find(instance, name).memory_info().rss / 1e6 for name in ("heimdall.api", "heimdall.worker")}
     assert sum(memory_mb.values()) < 250, memory_mb
     assert _find(instance, "heimdall.cli.supervisor").memory_info().rss / 1e6 < 30
