@@ -56,8 +56,9 @@ chaos: $(STAMPS)/dev ## break it for three minutes, check that nothing was lost 
 
 DATA ?= ../shared/data
 MINUTES ?= 30
-chaos-long: $(STAMPS)/dev ## the same for MINUTES=30 on each size, the broker gone for a minute at a time
+chaos-long: $(STAMPS)/dev ## the same for MINUTES=30 on each size, the broker gone for a minute at a time; then ten minutes of hostile bundles
 	$(PY) -m chaos --size embedded --size rabbitmq --size redis --seconds $$(( $(MINUTES) * 60 )) --broker-gone 60 --report chaos-report.json $(if $(SEED),--seed $(SEED)) $(ARGS)
+	$(PY) -m tests.fuzz.bundles --minutes 10
 
 # A process a core for what computes and waits; the browser's tests have the machine for themselves.
 test-py: $(STAMPS)/dev
