@@ -44,16 +44,20 @@ def test_every_tab_and_dialog_lives_without_inline_styles_and_smuggled_markup_do
     dialog.get_by_role("combobox").first.click()
     expect(page.get_by_role("listbox")).to_be_visible()
     page.keyboard.press("Escape")
+    expect(page.get_by_role("listbox")).to_have_count(0)
     page.keyboard.press("Escape")
+    expect(dialog).to_have_count(0)
     for name in ("Metrics", "Models"):
         tab(page, name).click()
         expect(page.get_by_role("tabpanel")).to_be_visible()
     page.get_by_role("button", name="Import model").first.click()
-    expect(page.get_by_role("dialog")).to_be_visible()
+    expect(dialog).to_be_visible()
     page.keyboard.press("Escape")
+    expect(dialog).to_have_count(0)
     page.keyboard.press("Control+k")
-    expect(page.get_by_role("dialog")).to_be_visible()
+    expect(dialog).to_be_visible()
     page.keyboard.press("Escape")
+    expect(dialog).to_have_count(0)
     assert page.evaluate("window.refused") == []
 
     watch_of(page).expect("Content Security Policy")
