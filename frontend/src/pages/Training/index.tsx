@@ -11,7 +11,7 @@ import { DropZone } from './components/ModelsTab/DropZone'
 import { ModelsTab } from './components/ModelsTab/ModelsTab'
 import { useCatalogue } from './hooks/useCatalogue'
 import { useJobActions } from './hooks/useJobActions'
-import { useModels } from './hooks/useModels'
+import { useLoadedModels } from './hooks/useModels'
 import { useShortcuts } from './hooks/useShortcuts'
 import { useTabTitle } from './hooks/useTabTitle'
 import { useTrainingJobs } from './hooks/useTrainingJobs'
@@ -28,7 +28,7 @@ export default function TrainingPage() {
   const [view, setView] = useViewState()
   useTrainingJobs()
   useCatalogue()
-  useModels()
+  useLoadedModels()
   useTabTitle(view.tab === 'metrics' ? view.runs[0] : undefined)
   usePreloadedParts()
   return (

@@ -1,7 +1,18 @@
 import { useEffect } from 'react'
 import { useShallow } from 'zustand/react/shallow'
+import { usePolling } from '@/lib/polling'
 import { useTrainingStore } from '@/stores/trainingStore'
+import { REFRESH_MS } from './useTrainingJobs'
 
+/** The models once, for whatever names them outside their tab. */
+export function useLoadedModels(): void {
+  const fetchModels = useTrainingStore((state) => state.fetchModels)
+  useEffect(() => {
+    void fetchModels()
+  }, [fetchModels])
+}
+
+/** The models as they come: from jobs, the command line, another tab, somebody else. Asked for conditionally, like the jobs. */
 export function useModels() {
   const view = useTrainingStore(
     useShallow(({ models, modelsState, modelsError, fetchModels }) => ({
@@ -11,12 +22,6 @@ export function useModels() {
       fetchModels,
     })),
   )
-  const { fetchModels } = view
-  // A job that completes brings a model, one that loses it was deleted.
-  const ofJobs = useTrainingStore((state) => state.jobs.map((job) => job.model_id ?? '').join(' '))
-  // biome-ignore lint/correctness/useExhaustiveDependencies: the models are asked for anew when it changes
-  useEffect(() => {
-    void fetchModels()
-  }, [fetchModels, ofJobs])
+  usePolling(view.fetchModels, REFRESH_MS)
   return view
 }

@@ -4,9 +4,7 @@ import { PartBoundary } from '@/components/feedback/PartBoundary'
 import { EmptyState, FailedState, SlowNote } from '@/components/feedback/ScreenStates'
 import { Button } from '@/components/ui/button'
 import { Skeleton } from '@/components/ui/skeleton'
-import { usePolling } from '@/lib/polling'
 import { useModels } from '../../hooks/useModels'
-import { REFRESH_MS } from '../../hooks/useTrainingJobs'
 import type { SetView, ViewState } from '../../hooks/useViewState'
 import type { TrainedModel } from '../../types'
 import { DeleteModelDialog } from './DeleteModelDialog'
@@ -26,8 +24,6 @@ type OpenDialog = { kind: 'export' | 'rename' | 'delete'; model: TrainedModel }
 
 export function ModelsTab({ view, setView, onImport }: ModelsTabProps) {
   const { models, modelsState, modelsError, fetchModels } = useModels()
-  // Models also come from elsewhere: the command line, another tab, somebody else.
-  usePolling(fetchModels, REFRESH_MS)
   const [dialog, setDialog] = useState<OpenDialog | null>(null)
   const close = () => setDialog(null)
   const open = (kind: OpenDialog['kind']) => (model: TrainedModel) => setDialog({ kind, model })
