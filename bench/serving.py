@@ -20,6 +20,8 @@ from heimdall.bootstrap import Container
 from heimdall.domain.base import new_id
 from heimdall.domain.datasets import Dataset, DatasetKind, DatasetStatus
 from heimdall.domain.jobs import Claim, TrainingJobConfig
+from heimdall.worker.control import ControlThread
+from heimdall.worker.sink import JobSink
 from tests.instance import find_free_port, wait_until
 from tests.serving import NOW
 
@@ -96,3 +98,9 @@ def make_job(container: Container) -> tuple[str, Claim]:
     claimed = container.attempts.claim(job.id, "bench")
     assert claimed is not None
     return job.id, claimed[1]
+
+
+def make_sink(container: Container, claim: Claim, kind: type[JobSink] = JobSink) -> JobSink:
+    """Return where a job's loop would report, without the child's thread that listens for pause and cancel."""
+    control = ControlThread(read_control=lambda: None, publish=lambda _: None, beat_fd=None, poll_s=1)
+    return kind(attempts=container.attempts, claim=claim, control=control, clock=container.clock)

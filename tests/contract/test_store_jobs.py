@@ -197,9 +197,12 @@ def test_progress_is_one_numbered_change(store: Store) -> None:
         asked = tx.jobs.get(job.id).evolve(pending_action=PendingAction.PAUSE, version=5)
         tx.jobs.save(asked, expected_version=4)
         assert tx.jobs.record_progress(token, an_update(current_epoch=4, progress_percent=100.0)) == Stamp(4, 6, PendingAction.PAUSE)
+        assert tx.jobs.record_progress(token, an_update(current_epoch=4, progress_percent=100.0), num_events=3) == Stamp(
+            7, 9, PendingAction.PAUSE
+        )
     with store.read() as tx:
         current = tx.jobs.get(job.id)
-    assert (current.current_epoch, current.progress_percent, current.last_seq, current.version) == (4, 100.0, 4, 6)
+    assert (current.current_epoch, current.progress_percent, current.last_seq, current.version) == (4, 100.0, 7, 9)
     assert (current.best_epoch, current.best_val_loss, current.best_val_error_median_m) == (2, 0.25, 120.5)
     assert current.estimated_completion == NOW
     assert current.device == device

@@ -133,8 +133,11 @@ class JobRepository(Protocol):
     def check_claim(self, claim: Claim) -> None:
         """Hold the job's row and prove the claim, for other writes of this transaction. LeaseLostError."""
 
-    def record_progress(self, claim: Claim, update: ProgressUpdate) -> Stamp:
-        """One fenced UPDATE: progress, last_seq + 1, version + 1, losses back to 0. LeaseLostError."""
+    def record_progress(self, claim: Claim, update: ProgressUpdate, *, num_events: int = 1) -> Stamp:
+        """One fenced UPDATE: progress, last_seq and version + ``num_events``, losses back to 0. LeaseLostError.
+
+        The stamp is the last event's.
+        """
 
     def release(self, job_id: str) -> None:
         """Forget worker and lease (after a transition out of running)."""
@@ -161,8 +164,8 @@ class JobRepository(Protocol):
 class MetricRepository(Protocol):
     """Metric rows, clustered by job and epoch."""
 
-    def put(self, metric: TrainingMetric) -> None:
-        """Insert, or replace the row of the same job and epoch: the later attempt wins."""
+    def put(self, *metrics: TrainingMetric) -> None:
+        """Insert rows of one job in their order, or replace those of the same epochs: the later attempt wins."""
 
     def find(self, job_id: str, *, since_epoch: int = 0, until_epoch: int | None = None) -> list[TrainingMetric]:
         """Return rows with ``since_epoch < epoch <= until_epoch`` in order."""

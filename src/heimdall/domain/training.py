@@ -88,7 +88,10 @@ class TrainingOutcome:
 
 
 class TrainingSink(Protocol):
-    """Where the loop reports. Every method may raise LeaseLostError: the loop then ends at once and writes nothing more."""
+    """Where the loop reports, in order. What is reported may become durable later; what failed meanwhile is raised by a later call.
+
+    Every method may raise LeaseLostError: the loop then ends at once and writes nothing more.
+    """
 
     def report_device(self, device: DeviceInfo, *, resume_is_exact: bool | None) -> None:
         """Say where the attempt runs; called once, before the first step."""
@@ -99,10 +102,13 @@ class TrainingSink(Protocol):
         """Say how far inside an epoch the loop is. Cheap (under 15 microseconds) and lossy; the sink throttles."""
 
     def report_epoch(self, report: EpochReport) -> None:
-        """Make one epoch durable in one transaction (metric, progress, event) before returning."""
+        """Have one epoch made durable: metric, progress and event in one transaction, with neighbours where they come faster than disks."""
 
     def save_checkpoint(self, write: Callable[[], CheckpointFile]) -> None:
-        """Have the file written, move it to its durable place and point the job to it; keeps the last two. Waits while the disk is full."""
+        """Have the file written, moved to its durable place and the job pointed to it; keeps the last two.
+
+        ``write`` may be called later, on another thread, and again after a full disk: it holds its own copy of the run.
+        """
 
     def requested_action(self) -> PendingAction | None:
         """Return what the person asked for; read from memory, called between any two optimizer steps."""

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import heimdall
 from heimdall.domain.base import format_instant
@@ -85,10 +85,16 @@ class AttemptService:
                 change_job(tx, job, EventType.UPDATED, now=now, reason=reason, notice=notice)
 
     def record_epoch(self, claim: Claim, report: EpochReport, *, is_repeat: bool = False) -> None:
-        """Make one epoch durable: metric row, progress and event in one transaction.
+        """Make one epoch durable; as :meth:`record_epochs`."""
+        self.record_epochs(claim, [report], is_repeat=is_repeat)
+
+    def record_epochs(self, claim: Claim, reports: Sequence[EpochReport], *, is_repeat: bool = False) -> None:
+        """Make consecutive epochs durable in one transaction: a metric row and an event for each, the job's progress after the last.
 
         Parameters
         ----------
+        reports
+            At least one, in order.
         is_repeat
             The call before ended in an ``UnavailableError``, so that it may have been committed: then nothing is written twice.
 
@@ -97,36 +103,27 @@ class AttemptService:
         LeaseLostError
             Nothing was written.
         """
-        metric = report.metric
+        last = reports[-1]
         update = ProgressUpdate(
-            current_epoch=metric.epoch,
-            progress_percent=report.progress_percent,
-            estimated_completion=report.estimated_completion,
-            best_epoch=report.best_epoch,
-            best_val_loss=report.best_val_loss,
-            best_val_error_median_m=report.best_val_error_median_m,
-            device=report.device,
+            current_epoch=last.metric.epoch,
+            progress_percent=last.progress_percent,
+            estimated_completion=last.estimated_completion,
+            best_epoch=last.best_epoch,
+            best_val_loss=last.best_val_loss,
+            best_val_error_median_m=last.best_val_error_median_m,
+            device=last.device,
         )
-        # As ``model_dump(mode="json")`` would, which takes ten times as long.
-        payload = {
-            **metric.__dict__,
-            "timestamp": format_instant(metric.timestamp),
-            "status": "running",
-            "progress_percent": report.progress_percent,
-            "total_epochs": report.total_epochs,
-            "current_epoch": metric.epoch,
-            "estimated_completion": format_instant(report.estimated_completion) if report.estimated_completion else None,
-            "best_epoch": report.best_epoch,
-            "best_val_loss": report.best_val_loss,
-        }
+        payloads = [_describe_epoch(report) for report in reports]
         with self._store.write() as tx:
-            if is_repeat and any(row.attempt == metric.attempt for row in tx.metrics.list_epochs(claim.job_id, [metric.epoch])):
+            if is_repeat and any(row.attempt == claim.attempt for row in tx.metrics.list_epochs(claim.job_id, [last.metric.epoch])):
                 tx.jobs.check_claim(claim)
                 return
-            stamp = tx.jobs.record_progress(claim, update)
-            tx.metrics.put(metric)
-            payload |= {"version": stamp.version, "pending_action": stamp.asked.value if stamp.asked else None}
-            tx.events.append(claim.job_id, seq=stamp.seq, type=EventType.PROGRESS, payload=payload, now=metric.timestamp)
+            stamp = tx.jobs.record_progress(claim, update, num_events=len(reports))
+            tx.metrics.put(*(report.metric for report in reports))
+            for behind, (report, payload) in zip(reversed(range(len(reports))), zip(reports, payloads, strict=True), strict=True):
+                payload |= {"version": stamp.version - behind, "pending_action": stamp.asked.value if stamp.asked else None}
+                now = report.metric.timestamp
+                tx.events.append(claim.job_id, seq=stamp.seq - behind, type=EventType.PROGRESS, payload=payload, now=now)
 
     def save_checkpoint(self, claim: Claim, file: CheckpointFile) -> None:
         """Make a checkpoint durable and point the job to it; keeps it and the one before.
@@ -330,6 +327,23 @@ class AttemptService:
             while chunk := stream.read(1 << 20):
                 digest.update(chunk)
         return digest.hexdigest()
+
+
+def _describe_epoch(report: EpochReport) -> dict[str, Any]:
+    """Return an epoch's event without what only its transaction knows."""
+    metric = report.metric
+    # As ``model_dump(mode="json")`` would, which takes ten times as long.
+    return {
+        **metric.__dict__,
+        "timestamp": format_instant(metric.timestamp),
+        "status": "running",
+        "progress_percent": report.progress_percent,
+        "total_epochs": report.total_epochs,
+        "current_epoch": metric.epoch,
+        "estimated_completion": format_instant(report.estimated_completion) if report.estimated_completion else None,
+        "best_epoch": report.best_epoch,
+        "best_val_loss": report.best_val_loss,
+    }
 
 
 def _describe_parity(draft: ModelDraft) -> Verification:

@@ -7,7 +7,7 @@ SQLAlchemy spends 40 to 120 microseconds on a statement, SQLite 5, and an epoch 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -34,6 +34,13 @@ class DriverStatement:
         """Execute and return how many rows it touched; the driver's own errors come out."""
         num_rows: int = self._execute(connection, dialect, values).rowcount
         return num_rows
+
+    def run_many(self, connection: Connection, dialect: Dialect, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Execute once for each row; on PostgreSQL without waiting for each answer."""
+        if len(rows) == 1:
+            self.run(connection, dialect, rows[0])
+        else:
+            connection.connection.driver_connection.cursor().executemany(self._texts[dialect.name], rows)  # type: ignore[union-attr]
 
     def fetch(self, connection: Connection, dialect: Dialect, values: Mapping[str, Any]) -> tuple[Any, ...] | None:
         """Execute and return the first row."""

@@ -68,8 +68,7 @@ class SqlEvents:
             return
         rows, self._waiting = self._waiting, []
         self._dialect.lock_events(self._connection)
-        for row in rows:
-            _INSERT.run(self._connection, self._dialect, row)
+        _INSERT.run_many(self._connection, self._dialect, rows)
 
     def list_of_job(self, job_id: str, *, since: int = 0, limit: int = 1000) -> list[StoredEvent]:
         """Return the job's events with ``seq > since`` in order."""

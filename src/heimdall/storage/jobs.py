@@ -55,7 +55,7 @@ _FINGERPRINT: Final = DriverStatement(
 _PROGRESS: Final = DriverStatement(
     "UPDATE jobs SET current_epoch = :current_epoch, progress_percent = :progress_percent, estimated_completion = :estimated_completion,"
     " best_epoch = :best_epoch, best_val_loss = :best_val_loss, best_val_error_median_m = :best_val_error_median_m,"
-    " device = coalesce(:device, device), last_seq = last_seq + 1, version = version + 1, losses = 0"
+    " device = coalesce(:device, device), last_seq = last_seq + :num_events, version = version + :num_events, losses = 0"
     " WHERE id = :claim_job AND worker_id = :claim_worker AND attempt = :claim_attempt AND status = 'running'"
     " RETURNING last_seq, version, pending_action"
 )
@@ -182,10 +182,11 @@ class SqlJobs:
         """Hold the job's row and prove the claim, for other writes of this transaction. LeaseLostError."""
         _action(claim, self._connection.execute(_HELD_CONTROL, _token(claim)).first())
 
-    def record_progress(self, claim: Claim, update: ProgressUpdate) -> Stamp:
-        """One fenced UPDATE: progress, last_seq + 1, version + 1, losses back to 0. LeaseLostError."""
+    def record_progress(self, claim: Claim, update: ProgressUpdate, *, num_events: int = 1) -> Stamp:
+        """One fenced UPDATE: progress, last_seq and version + ``num_events``, losses back to 0. LeaseLostError."""
         values = {
             **_token(claim),
+            "num_events": num_events,
             "current_epoch": update.current_epoch,
             "progress_percent": clamp_percent(update.progress_percent),
             "estimated_completion": instant_value(self._dialect, update.estimated_completion),

@@ -124,8 +124,8 @@ class MemoryJobs:
         """Prove the claim. LeaseLostError."""
         self._claimed(claim)
 
-    def record_progress(self, claim: Claim, update: ProgressUpdate) -> Stamp:
-        """Store progress, last_seq + 1, version + 1, losses back to 0. LeaseLostError."""
+    def record_progress(self, claim: Claim, update: ProgressUpdate, *, num_events: int = 1) -> Stamp:
+        """Store progress, last_seq and version + ``num_events``, losses back to 0. LeaseLostError."""
         row = self._claimed(claim)
         job = row.job.evolve(
             current_epoch=update.current_epoch,
@@ -135,8 +135,8 @@ class MemoryJobs:
             best_val_loss=finite_or_none(update.best_val_loss),
             best_val_error_median_m=finite_or_none(update.best_val_error_median_m),
             device=update.device or row.job.device,
-            last_seq=row.job.last_seq + 1,
-            version=row.job.version + 1,
+            last_seq=row.job.last_seq + num_events,
+            version=row.job.version + num_events,
         )
         self._state.jobs[claim.job_id] = replace(row, job=job, losses=0)
         return Stamp(seq=job.last_seq, version=job.version, asked=job.pending_action)

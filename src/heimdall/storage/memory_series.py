@@ -26,13 +26,14 @@ class MemoryMetrics:
     def __init__(self, state: MemoryState) -> None:
         self._state = state
 
-    def put(self, metric: TrainingMetric) -> None:
-        """Insert, or replace the row of the same job and epoch: the later attempt wins."""
-        self._state.require_job(metric.job_id)
-        rows = self._state.metrics.get(metric.job_id, {})
-        present = rows.get(metric.epoch)
-        if present is None or present.attempt <= metric.attempt:
-            self._state.metrics[metric.job_id] = {**rows, metric.epoch: metric}
+    def put(self, *metrics: TrainingMetric) -> None:
+        """Insert rows of one job in their order, or replace those of the same epochs: the later attempt wins."""
+        for metric in metrics:
+            self._state.require_job(metric.job_id)
+            rows = self._state.metrics.get(metric.job_id, {})
+            present = rows.get(metric.epoch)
+            if present is None or present.attempt <= metric.attempt:
+                self._state.metrics[metric.job_id] = {**rows, metric.epoch: metric}
 
     def find(self, job_id: str, *, since_epoch: int = 0, until_epoch: int | None = None) -> list[TrainingMetric]:
         """Return rows with ``since_epoch < epoch <= until_epoch`` in order."""

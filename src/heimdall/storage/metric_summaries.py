@@ -6,7 +6,7 @@ they come back as the run goes on. A summary exists only while all below it do.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cache
 from typing import Final
 
@@ -44,13 +44,15 @@ class SqlMetricSummaries:
         self._connection = connection
         self._dialect = dialect
 
-    def note(self, job_id: str, epoch: int) -> None:
-        """Make the summaries true again after the row of ``epoch`` was written."""
-        bucket = (epoch - 1) // FINEST_EPOCHS
-        if _DROP_FINEST.run(self._connection, self._dialect, {"job": job_id, "bucket": bucket}):
-            self._drop(job_id, [(level, (epoch - 1) // level_width(level)) for level in range(1, NUM_LEVELS)])
-        if epoch % FINEST_EPOCHS == 0:
-            self._write(job_id, epoch)
+    def note(self, job_id: str, epochs: Sequence[int]) -> None:
+        """Make the summaries true again after the rows of these epochs were written."""
+        for bucket in dict.fromkeys((epoch - 1) // FINEST_EPOCHS for epoch in epochs):
+            if _DROP_FINEST.run(self._connection, self._dialect, {"job": job_id, "bucket": bucket}):
+                first = bucket * FINEST_EPOCHS
+                self._drop(job_id, [(level, first // level_width(level)) for level in range(1, NUM_LEVELS)])
+        for epoch in epochs:
+            if epoch % FINEST_EPOCHS == 0:
+                self._write(job_id, epoch)
 
     def rebuild(self, job_id: str, since_epoch: int, until_epoch: int) -> None:
         """Write every summary that ends within the range, from rows that may have come without them."""

@@ -44,13 +44,18 @@ class SqlMetrics:
         self._dialect = dialect
         self._summaries = SqlMetricSummaries(connection, dialect)
 
-    def put(self, metric: TrainingMetric) -> None:
-        """Insert, or replace the row of the same job and epoch: the later attempt wins."""
-        row = dict(metric.__dict__)
-        row["timestamp"] = instant_value(self._dialect, metric.timestamp)
-        row["non_finite"] = encode_json(metric.non_finite) if metric.non_finite else None
-        _PUT.run(self._connection, self._dialect, row)
-        self._summaries.note(metric.job_id, metric.epoch)
+    def put(self, *metrics: TrainingMetric) -> None:
+        """Insert rows of one job in their order, or replace those of the same epochs: the later attempt wins."""
+        rows = [
+            {
+                **metric.__dict__,
+                "timestamp": instant_value(self._dialect, metric.timestamp),
+                "non_finite": encode_json(metric.non_finite) if metric.non_finite else None,
+            }
+            for metric in metrics
+        ]
+        _PUT.run_many(self._connection, self._dialect, rows)
+        self._summaries.note(metrics[0].job_id, [metric.epoch for metric in metrics])
 
     def find(self, job_id: str, *, since_epoch: int = 0, until_epoch: int | None = None) -> list[TrainingMetric]:
         """Return rows with ``since_epoch < epoch <= until_epoch`` in order."""

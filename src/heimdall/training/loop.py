@@ -1,8 +1,8 @@
 """The training loop: one attempt of one job, from its last checkpoint to a pause, a cancel, a failure or a model.
 
 Pause and cancel act between two optimizer steps, and between two validation batches. A checkpoint is written at a pause, wherever
-inside the epoch that is, and at the ends of epochs. An epoch's metric row is made durable before the checkpoint that follows it: after
-a crash an epoch may be trained again, with the same result, but never lacks its row.
+inside the epoch that is, and at the ends of epochs. The sink writes both beside training, an epoch's metric row before the checkpoint
+that follows it: after a crash an epoch may be trained again, with the same result, but never lacks its row.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from heimdall.domain.jobs import PendingAction
 from heimdall.domain.metrics import TrainingMetric, name_non_finite
 from heimdall.domain.models import FinalMetrics
 from heimdall.domain.training import EpochReport, ModelDraft, TrainingOutcome, TrainingRequest, TrainingSink
-from heimdall.training.checkpoints import write_checkpoint
+from heimdall.training.checkpoints import freeze_checkpoint
 from heimdall.training.data import shuffle_rows
 from heimdall.training.devices import deterministic
 from heimdall.training.metrics import Summary, evaluate, summarize
@@ -262,7 +262,8 @@ class _Attempt:
         )
 
     def _save_checkpoint(self) -> None:
-        self._sink.save_checkpoint(lambda: write_checkpoint(self._state, self._run.identity, self._run.request.work_dir))
+        frozen = freeze_checkpoint(self._state, self._run.identity)
+        self._sink.save_checkpoint(lambda: frozen.write(self._run.request.work_dir))
 
     def _make_model(self) -> ModelDraft:
         # Here and not at the top: onnx and onnxruntime take a second to import, and most attempts never come this far.

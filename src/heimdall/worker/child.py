@@ -166,7 +166,8 @@ class Attempt:
         from heimdall.training.loop import train
 
         torch.set_num_threads(self._container.settings.resolved_torch_threads)
-        return train(request, self._sink)
+        with self._sink.writing():
+            return train(request, self._sink)
 
     def _finish(self, outcome: TrainingOutcome) -> None:
         attempts, claim = self._container.attempts, self._claim

@@ -1,11 +1,11 @@
-"""Where the loop of a job's child reports: the claim's durable writes, and the side thread for everything else."""
+"""Where the loop of a job's child reports: the claim's durable writes on one thread, ticks and questions on another."""
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from typing import Final, TypeVar
 
@@ -17,6 +17,7 @@ from heimdall.domain.training import CheckpointFile, EpochReport
 from heimdall.services.attempts import AttemptService
 from heimdall.services.jobs import FULL_DISK_NOTICE
 from heimdall.worker.control import ControlThread
+from heimdall.worker.scribe import Scribe
 
 PATIENCE_S: Final = 60.0
 """s a write waits for a database or file store that is away, before the attempt counts as lost."""
@@ -57,6 +58,7 @@ class JobSink:
         self._has_room = has_room
         self._is_waiting = False
         self._is_said = False
+        self._scribe: Scribe | None = None
 
     def report_device(self, device: DeviceInfo, *, resume_is_exact: bool | None) -> None:
         """Store where the attempt runs."""
@@ -85,16 +87,35 @@ class JobSink:
 
         self._control.offer_tick(make)
 
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Take epochs and checkpoints within the block; behind it all of them are durable, or what failed is raised."""
+        self._scribe = scribe = Scribe(record_epochs=self._record_epochs, store_checkpoint=self._store_checkpoint)
+        try:
+            yield
+        finally:
+            self._scribe = None
+            scribe.close()
+
     def report_epoch(self, report: EpochReport) -> None:
-        """Make the epoch durable before returning; a database that restarts costs its seconds."""
-        self.persist(lambda is_repeat: self._attempts.record_epoch(self._claim, report, is_repeat=is_repeat))
-        self._control.note_step()
-        metric = report.metric
-        extra = {"epoch": metric.epoch, "of": report.total_epochs, "seconds": round(metric.epoch_duration_seconds or 0, 2)}
-        logger.info("epoch_finished", extra={**extra, **{name: _round(getattr(metric, name)) for name in _LOGGED}})
+        """Have the epoch made durable; a database that restarts holds nobody up."""
+        assert self._scribe is not None, "epochs are reported within writing()"
+        self._scribe.put_epoch(report)
 
     def save_checkpoint(self, write: Callable[[], CheckpointFile]) -> None:
-        """Make the checkpoint durable; the one before stays valid until then."""
+        """Have the checkpoint made durable behind the epochs reported so far; the one before stays valid until then."""
+        assert self._scribe is not None, "checkpoints are saved within writing()"
+        self._scribe.put_checkpoint(write)
+
+    def _record_epochs(self, reports: Sequence[EpochReport]) -> None:
+        self.persist(lambda is_repeat: self._attempts.record_epochs(self._claim, reports, is_repeat=is_repeat))
+        self._control.note_step()
+        for report in reports:
+            metric = report.metric
+            extra = {"epoch": metric.epoch, "of": report.total_epochs, "seconds": round(metric.epoch_duration_seconds or 0, 2)}
+            logger.info("epoch_finished", extra={**extra, **{name: _round(getattr(metric, name)) for name in _LOGGED}})
+
+    def _store_checkpoint(self, write: Callable[[], CheckpointFile]) -> None:
         written: list[CheckpointFile] = []
 
         def save(_: bool) -> CheckpointFile:
@@ -109,7 +130,9 @@ class JobSink:
         logger.info("checkpoint_saved", extra={**place, "write_s": _round(checkpoint.write_s)})
 
     def requested_action(self) -> PendingAction | None:
-        """Return what was asked for, from memory."""
+        """Return what was asked for, from memory. Raises what the thread that writes found."""
+        if self._scribe is not None:
+            self._scribe.check()
         return self._control.read()
 
     def persist(self, write: Callable[[bool], T]) -> T:

@@ -63,6 +63,25 @@ def test_a_repeated_epoch_whose_first_call_was_committed_writes_nothing_twice(be
     assert bench.jobs.get(job.id).current_epoch == 2
 
 
+def test_epochs_that_come_faster_than_commits_are_one_change_with_an_event_each(bench: JobBench) -> None:
+    job = bench.create()
+    claim = bench.claim(job)
+    bench.record_epoch(claim, 1)
+    before = bench.jobs.get(job.id)
+    reports = [bench.report(claim, epoch) for epoch in (2, 3, 4)]
+    bench.attempts.record_epochs(claim, reports)
+    stored = bench.jobs.get(job.id)
+    assert (stored.current_epoch, stored.version, stored.last_seq) == (4, before.version + 3, before.last_seq + 3)
+    frames = bench.jobs.events(job.id, since=before.last_seq)[0]
+    assert [(frame.seq, frame.data["epoch"], frame.data["version"]) for frame in frames] == [
+        (before.last_seq + behind, epoch, before.version + behind) for behind, epoch in ((1, 2), (2, 3), (3, 4))
+    ]
+    with bench.store.read() as tx:
+        assert [row.epoch for row in tx.metrics.find(job.id)] == [1, 2, 3, 4]
+    bench.attempts.record_epochs(claim, reports, is_repeat=True)
+    assert bench.jobs.get(job.id) == stored
+
+
 def test_nothing_can_be_written_under_a_lost_lease(bench: JobBench, tmp_path: Path) -> None:
     job = bench.create()
     claim = bench.claim(job)

@@ -17,6 +17,7 @@ from heimdall.domain.training import CheckpointFile
 from heimdall.training import checkpoints
 from heimdall.training.loop import train
 from heimdall.training.preparation import prepare_run
+from heimdall.training.steps import Stepper
 from tests.unit.training.lab import Lab, MemorySink, write_dataset
 
 
@@ -175,7 +176,7 @@ def test_a_full_disk_leaves_nothing_half_written(lab, monkeypatch):
 
     monkeypatch.setattr(checkpoints.os, "fsync", refuse)
     with pytest.raises(StorageFullError, match="Free some space"):
-        checkpoints.write_checkpoint(run.state, run.identity, run.request.work_dir)
+        checkpoints.freeze_checkpoint(run.state, run.identity).write(run.request.work_dir)
     assert not list(Path(run.request.work_dir).iterdir())
 
 
@@ -193,7 +194,7 @@ def test_the_loss_scaler_is_part_of_the_checkpoint(lab):
     first.state.scaler = torch.amp.GradScaler("cpu", init_scale=512.0)
     second.state.scaler = torch.amp.GradScaler("cpu")
     first.state.scaler.scale(torch.ones(1))
-    written = checkpoints.write_checkpoint(first.state, first.identity, request.work_dir)
+    written = checkpoints.freeze_checkpoint(first.state, first.identity).write(request.work_dir)
     checkpoints.restore_checkpoint(written.path, written.sha256, second.state, second.identity)
     assert second.state.scaler.state_dict() == first.state.scaler.state_dict()
 
@@ -209,3 +210,20 @@ def test_a_checkpoint_whose_file_is_gone_never_restarts_at_the_first_epoch(lab, 
     request = dataclasses.replace(lab.request(after=paused, model_architecture="mlp-baseline"), checkpoint_path=None)
     with pytest.raises(CheckpointError, match="its file is not there"):
         prepare_run(request)
+
+
+def test_a_checkpoint_written_later_holds_the_moment_it_was_frozen(lab):
+    request = lab.request(model_architecture="mlp-baseline")
+    run = prepare_run(request)
+    step = Stepper(run)
+    rows = torch.from_numpy(run.fit_rows[:32])
+    step(rows)
+    run.state.keep_best_weights()
+    at_once = checkpoints.freeze_checkpoint(run.state, run.identity).write(request.work_dir)
+    frozen = checkpoints.freeze_checkpoint(run.state, run.identity)
+    step(rows)
+    run.state.keep_best_weights()
+    torch.rand(3)
+    later = frozen.write(request.work_dir / "..")
+    assert later.sha256 == at_once.sha256
+    assert checkpoints.freeze_checkpoint(run.state, run.identity).write(request.work_dir).sha256 != at_once.sha256

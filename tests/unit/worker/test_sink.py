@@ -46,15 +46,17 @@ def rig() -> Rig:
 
 def test_a_database_that_comes_back_gets_the_epoch(rig: Rig) -> None:
     rig.bench.store.is_away = True
-    rig.sink.report_epoch(rig.bench.report(rig.claim, 1))
+    with rig.sink.writing():
+        rig.sink.report_epoch(rig.bench.report(rig.claim, 1))
     assert rig.slept == [0.1, 0.2, 0.4, 0.8, 1.6]
     assert rig.bench.jobs.get(rig.job.id).current_epoch == 1
 
 
 def test_patience_ends(rig: Rig) -> None:
     rig.bench.store.is_away = True
-    with pytest.raises(UnavailableError):
-        rig.make(patience_s=0).report_epoch(rig.bench.report(rig.claim, 1))
+    sink = rig.make(patience_s=0)
+    with pytest.raises(UnavailableError), sink.writing():
+        sink.report_epoch(rig.bench.report(rig.claim, 1))
     assert rig.slept == []
 
 
@@ -97,9 +99,11 @@ def test_a_checkpoint_that_found_no_room_is_written_again(rig: Rig, tmp_path: Pa
             raise StorageFullError("full")
         return write_checkpoint(tmp_path, 10)
 
-    rig.sink.save_checkpoint(write)
+    with rig.sink.writing():
+        rig.sink.save_checkpoint(write)
     rig.bench.artifacts.fault = StorageFullError("full")
-    rig.sink.save_checkpoint(lambda: write_checkpoint(tmp_path, 20))
+    with rig.sink.writing():
+        rig.sink.save_checkpoint(lambda: write_checkpoint(tmp_path, 20))
     checkpoint = rig.bench.jobs.get(rig.job.id).checkpoint
     assert checkpoint is not None
     assert checkpoint.previous is not None
@@ -121,8 +125,39 @@ def test_only_the_second_call_is_a_repeat(rig: Rig) -> None:
 
 def test_a_lost_lease_is_the_loops_to_hear(rig: Rig) -> None:
     rig.bench.sweep_for(11)
-    with pytest.raises(LeaseLostError):
+    with pytest.raises(LeaseLostError), rig.sink.writing():
         rig.sink.report_epoch(rig.bench.report(rig.claim, 1))
+
+
+def test_the_loop_hears_of_a_lost_lease_before_its_next_step(rig: Rig) -> None:
+    from tests.instance import wait_until
+
+    def is_heard() -> bool:
+        try:
+            rig.sink.requested_action()
+        except LeaseLostError:
+            return True
+        return False
+
+    def train() -> None:
+        with rig.sink.writing():
+            rig.sink.report_epoch(rig.bench.report(rig.claim, 1))
+            wait_until(is_heard, 5, lambda: "not heard")
+
+    rig.bench.sweep_for(11)
+    with pytest.raises(LeaseLostError):
+        train()
+
+
+def test_a_database_that_is_away_holds_no_training_up(rig: Rig) -> None:
+    rig.bench.store.is_away = True
+    with rig.sink.writing():
+        for epoch in range(1, 9):
+            rig.sink.report_epoch(rig.bench.report(rig.claim, epoch))
+    assert rig.bench.jobs.get(rig.job.id).current_epoch == 8
+    told = [frame for frame in rig.bench.jobs.events(rig.job.id)[0] if frame.event == "training_progress"]
+    assert [frame.data["epoch"] for frame in told] == list(range(1, 9))
+    assert [frame.seq for frame in told] == list(range(told[0].seq, told[0].seq + 8))
 
 
 def test_the_loop_reads_what_was_asked(rig: Rig) -> None:
