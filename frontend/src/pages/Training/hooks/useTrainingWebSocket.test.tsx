@@ -1,3 +1,5 @@
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
 import { render } from '@testing-library/react'
 import { StrictMode } from 'react'
 import { beforeEach, describe, expect, it } from 'vitest'
@@ -52,6 +54,18 @@ describe('the hook', () => {
 })
 
 describe('frames', () => {
+  it('a live row is held as tightly as a fetched one, not as a hash table', () => {
+    setFlagsFromString('--allow-natives-syntax')
+    const isTight: (row: unknown) => boolean = runInNewContext('(row) => %HasFastProperties(row)')
+    const loose: Record<string, unknown> = makeMetric(1)
+    delete loose.epoch
+    expect(isTight(loose)).toBe(false)
+    applyFrame(makeFrame(8))
+    const row = store().metrics.get(job.id)?.at(-1)
+    expect(row).toEqual(makeMetric(8))
+    expect(isTight(row)).toBe(true)
+  })
+
   it('an epoch adds its row and moves the job', () => {
     applyFrame(
       makeFrame(8, {

@@ -57,7 +57,7 @@ export function applyFrame(frame: EventFrame): void {
   if (data.job) handleJobUpdate(data.job as TrainingJob)
 }
 
-const JOB_FIELDS = [
+const JOB_FIELDS: ReadonlySet<string> = new Set([
   'status',
   'version',
   'pending_action',
@@ -68,13 +68,15 @@ const JOB_FIELDS = [
   'best_epoch',
   'best_val_loss',
   'device',
-] as const
+])
 
-/** The row inside a progress frame, without what belongs to the job. */
+/**
+ * The row inside a progress frame, without what belongs to the job. Built anew: after a `delete` each row would keep a hash
+ * table of its own, 800 bytes of it, and a page left open holds thousands of rows.
+ */
 function readMetric(data: EventFrame['data']): TrainingMetric {
-  const row = { ...data }
-  for (const field of JOB_FIELDS) delete row[field]
-  return row as unknown as TrainingMetric
+  const fields = Object.entries(data).filter(([field]) => !JOB_FIELDS.has(field))
+  return Object.fromEntries(fields) as unknown as TrainingMetric
 }
 
 function readProgress(jobId: string, frame: EventFrame): JobUpdate {
