@@ -743,13 +743,15 @@ export interface components {
             last_seq: number;
             model_id: string | null;
             name: string;
-            /** @description one plain sentence on what holds the job up or was healed (full disk, damaged checkpoint); null otherwise */
+            /** @description one plain sentence on what holds the job up or was healed (full disk, damaged checkpoint, no step); null otherwise */
             notice: string | null;
             pending_action: components["schemas"]["PendingAction"] | null;
             /** @default 0 */
             progress_percent: number;
             /** @description whether the last resume is bit-exact (same machine, versions, threads); null if never resumed */
             resume_is_exact: boolean | null;
+            /** @description last sign of progress of a training process that hangs, while its worker lives; null otherwise */
+            silent_since: string | null;
             started_at: string | null;
             /** @default pending */
             status: components["schemas"]["JobStatus"];
@@ -1517,13 +1519,15 @@ export interface components {
             last_seq: number;
             model_id: string | null;
             name: string;
-            /** @description one plain sentence on what holds the job up or was healed (full disk, damaged checkpoint); null otherwise */
+            /** @description one plain sentence on what holds the job up or was healed (full disk, damaged checkpoint, no step); null otherwise */
             notice: string | null;
             pending_action: components["schemas"]["PendingAction"] | null;
             /** @default 0 */
             progress_percent: number;
             /** @description whether the last resume is bit-exact (same machine, versions, threads); null if never resumed */
             resume_is_exact: boolean | null;
+            /** @description last sign of progress of a training process that hangs, while its worker lives; null otherwise */
+            silent_since: string | null;
             started_at: string | null;
             /** @default pending */
             status: components["schemas"]["JobStatus"];
