@@ -277,9 +277,10 @@ class Supervisor:
         elif request is StopRequest.AT_ONCE:
             self._kill()
         elif request is StopRequest.DRAIN and watch.terminated_at is None:
-            logger.info("asked_for_checkpoint", extra={"job_id": self._claim.job_id, "within_s": self._settings.stop_grace_s})
             self._terminate(now, reason=None)
-            watch.terminated_at = now + self._settings.stop_grace_s - _KILL_AFTER_S  # it may take its grace to write a checkpoint
+            if watch.has_stepped:  # it may take its grace to write a checkpoint; before its first step there is nothing to write
+                logger.info("asked_for_checkpoint", extra={"job_id": self._claim.job_id, "within_s": self._settings.stop_grace_s})
+                watch.terminated_at = now + self._settings.stop_grace_s - _KILL_AFTER_S
         elif watch.asked is not None and not watch.has_stepped:
             # It is still loading its libraries and cannot hear; nothing was trained in this attempt, so nothing is lost.
             self._terminate(now, reason="The training process was ended before its first step.")

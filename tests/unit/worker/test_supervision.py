@@ -255,6 +255,16 @@ def test_a_stopping_worker_asks_and_gives_the_job_back(rig: Rig) -> None:
     assert rig.bench.event_types(rig.job.id)[-1] == "training_requeued"
 
 
+def test_a_stopping_worker_does_not_wait_for_a_child_that_never_stepped(rig: Rig) -> None:
+    """It loads its libraries and hears nothing yet; there is no checkpoint to wait for."""
+    rig.settings = rig.settings.model_copy(update={"stop_grace_s": 600.0})
+    started = time.monotonic()
+    rig.supervise(STUBBORN, during=lambda: rig.set_request(StopRequest.DRAIN))
+    assert time.monotonic() - started < 5
+    assert rig.status is JobStatus.PENDING
+    assert rig.bench.event_types(rig.job.id)[-1] == "training_requeued"
+
+
 def test_a_stop_at_once_does_not_wait_for_the_grace(rig: Rig) -> None:
     started = time.monotonic()
     rig.supervise(STUBBORN, during=lambda: rig.set_request(StopRequest.AT_ONCE))
