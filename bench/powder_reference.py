@@ -46,6 +46,9 @@ class KeepLast:
     def report_device(self, device: DeviceInfo, *, resume_is_exact: bool | None) -> None:
         """Nobody asks here."""
 
+    def note_phase(self, phase: object) -> None:
+        """Nobody watches."""
+
     def report_tick(self, **tick: object) -> None:
         """Nobody watches."""
 

@@ -71,6 +71,9 @@ class Stopwatch:
     def report_device(self, device: object, *, resume_is_exact: bool | None) -> None:
         """Nobody asks here."""
 
+    def note_phase(self, phase: object) -> None:
+        """Nobody watches."""
+
     def report_tick(self, *, epoch: int, batch: int, total_batches: int, progress_percent: float, estimated_completion: object) -> None:
         """Take the time at the first and the last step; the tick after the last is of the validation."""
         if batch == 1:

@@ -85,6 +85,9 @@ class DurableSink:
         self._claim = claim
         self._ledger = ledger
 
+    def note_phase(self, phase: object) -> None:
+        """Told to a side thread in a worker."""
+
     def report_device(self, device: object, *, resume_is_exact: bool | None) -> None:
         """Not of an epoch."""
 

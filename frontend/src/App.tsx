@@ -2,6 +2,7 @@ import { lazy, Suspense, useEffect, useState } from 'react'
 import { BrowserRouter, Navigate, Route, Routes } from 'react-router'
 import { ErrorBoundary } from '@/app/ErrorBoundary'
 import { FreshnessStatus } from '@/app/FreshnessStatus'
+import { WarningBanner } from '@/app/WarningBanner'
 import { PartBoundary } from '@/components/feedback/PartBoundary'
 import { Navigation } from '@/components/Navigation'
 import { Toaster } from '@/components/ui/sonner'
@@ -51,6 +52,7 @@ function Shell() {
         Skip to the content
       </a>
       <Navigation status={<FreshnessStatus />} onOpenPalette={() => setPaletteOpen(true)} />
+      <WarningBanner />
       <div id="content" tabIndex={-1} className="outline-none">
         <ErrorBoundary>
           <Suspense>

@@ -327,7 +327,7 @@ def test_metrics_leave_as_csv(served: Served, dataset_id: str) -> None:
         served.record(claim, epoch, val_loss=float("inf") if epoch == 2 else 0.5)
     answer = served.api.get(f"/training/jobs/{job_id}/metrics.csv")
     assert answer.headers["content-type"] == "text/csv; charset=utf-8"
-    assert answer.headers["content-disposition"] == f"attachment; filename=metrics-{job_id}.csv"
+    assert answer.headers["content-disposition"] == "attachment; filename=job-metrics.csv"
     rows = list(csv.DictReader(io.StringIO(answer.text)))
     assert [(row["epoch"], row["val_loss"], row["train_accuracy"]) for row in rows] == [
         ("1", "0.5", ""),

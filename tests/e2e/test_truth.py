@@ -20,7 +20,8 @@ AWAY = (
 @pytest.fixture(scope="module")
 def frail(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
     """An instance whose processes these tests kill."""
-    instance = Studio(tmp_path_factory.mktemp("frail") / "data", {"HEIMDALL_SEED_DEMO": "true"})
+    patience = {"HEIMDALL_LEASE_S": "10", "HEIMDALL_SILENCE_NOTICE_S": "5"}
+    instance = Studio(tmp_path_factory.mktemp("frail") / "data", {"HEIMDALL_SEED_DEMO": "true", **patience})
     try:
         instance.start()
         instance.wait_demo()
@@ -111,15 +112,44 @@ def test_a_worker_that_hangs_is_said(open_page: Callable[..., Page], frail: Stud
     frail.freeze(*frozen)
     try:
         where = card(page, job_id)
-        # Its lease runs out: the job waits for a worker again, and the page says which of the two it is.
-        said = freshness(page).get_by_text(re.compile(r"Worker silent \d+ s"))
-        expect(said.or_(where.get_by_text("waiting for a worker to go on")).first).to_be_visible(timeout=60_000)
+        expect(freshness(page).get_by_text(re.compile(r"Worker silent \d+ s"))).to_be_visible()
+        expect(freshness(page)).to_have_attribute("data-tone", "warning")
+        # Then its lease runs out, and the job waits for a worker again.
+        expect(where.get_by_text("waiting for a worker to go on")).to_be_visible(timeout=60_000)
     finally:
         for process in frozen:
             process.resume()
     frail.wait_job(job_id, lambda job: job["status"] == "running" and job["attempt"] == 2)
     expect(badge(where, "running")).to_be_visible()
     expect(freshness(page)).to_have_text("Live")
+    frail.client.delete(f"/training/jobs/{job_id}")
+    frail.wait_job(job_id, {"cancelled"})
+
+
+def test_a_training_process_that_hangs_is_said_while_its_worker_lives(open_page: Callable[..., Page], frail: Studio) -> None:
+    job_id = frail.start_job("hung", batch_size=256)
+    page = open_page(studio=frail)
+    where = card(page, job_id)
+    expect(freshness(page)).to_have_text("Live")
+    child = frail.find_process("heimdall.worker.child", job_id)
+    assert child is not None
+    frail.freeze(child)
+    try:
+        expect(where).to_contain_text("The training process was stopped from outside, and no step for more than 5 s.")
+        expect(where).to_contain_text("ends this attempt at 600 s")
+        expect(badge(where, "running")).to_be_visible()
+        expect(freshness(page).get_by_text(re.compile(r"Worker silent \d+ s"))).to_be_visible()
+        expect(where).not_to_contain_text(re.compile(r"left\b|finishing"))
+        page.reload()  # it is the engine's word, not this page's memory
+        expect(freshness(page).get_by_text(re.compile(r"Worker silent \d+ s"))).to_be_visible()
+        page.set_viewport_size({"width": 360, "height": 740})
+        expect(freshness(page).get_by_text(re.compile(r"Worker silent \d+ s"))).to_be_visible()
+        assert page.evaluate("() => document.documentElement.scrollWidth <= innerWidth")
+    finally:
+        child.resume()
+    expect(freshness(page)).to_have_text("Live")
+    expect(where.get_by_text("no step for more than")).to_have_count(0)
+    assert frail.get(f"/training/jobs/{job_id}")["attempt"] == 1
     frail.client.delete(f"/training/jobs/{job_id}")
     frail.wait_job(job_id, {"cancelled"})
 

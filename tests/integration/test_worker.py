@@ -102,12 +102,17 @@ def test_a_hung_child_is_ended_and_the_click_takes_effect(make_bench: Callable[.
 
 
 def test_a_child_that_makes_no_step_counts_as_lost(make_bench: Callable[..., WorkerBench]) -> None:
-    bench = make_bench(stall_timeout_s=20.0, max_attempts=5)
+    bench = make_bench(stall_timeout_s=20.0, silence_notice_s=4.0, max_attempts=5)
     bench.start_worker()
     job = bench.create(**LONG)
     bench.wait_epoch(job.id)
     bench.freeze(bench.child(job.id))
-    bench.wait(job.id, JobStatus.RUNNING, 60, attempt=2)
+    wait_until(lambda: bench.job(job.id).silent_since is not None, 20, bench.log)
+    hung = bench.job(job.id)
+    assert (hung.status, hung.attempt) == (JobStatus.RUNNING, 1)
+    assert "no step for more than 4 s. The worker ends this attempt at 20 s" in str(hung.notice)
+    again = bench.wait(job.id, JobStatus.RUNNING, 60, attempt=2)
+    assert (again.silent_since, again.notice) == (None, None)
     reason = dict(bench.events(job.id))["requeued"]
     assert reason is not None
     assert "made no step for 20 s" in reason

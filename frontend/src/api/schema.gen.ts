@@ -66,6 +66,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/health/warnings": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Say what needs a person soon
+         * @description Answer 200 whether there is a warning or not: for the page, which asks every half minute.
+         */
+        get: operations["get_warnings_api_v1_health_warnings_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/training/architectures": {
         parameters: {
             query?: never;
@@ -743,13 +763,15 @@ export interface components {
             last_seq: number;
             model_id: string | null;
             name: string;
-            /** @description one plain sentence on what holds the job up or was healed (full disk, damaged checkpoint); null otherwise */
+            /** @description one plain sentence on what holds the job up or was healed (full disk, damaged checkpoint, no step); null otherwise */
             notice: string | null;
             pending_action: components["schemas"]["PendingAction"] | null;
             /** @default 0 */
             progress_percent: number;
             /** @description whether the last resume is bit-exact (same machine, versions, threads); null if never resumed */
             resume_is_exact: boolean | null;
+            /** @description last sign of progress of a training process that hangs, while its worker lives; null otherwise */
+            silent_since: string | null;
             started_at: string | null;
             /** @default pending */
             status: components["schemas"]["JobStatus"];
@@ -1265,6 +1287,13 @@ export interface components {
          */
         Role: "viewer" | "operator" | "admin";
         /**
+         * ServerWarnings
+         * @description What a person should see to, though the server works.
+         */
+        ServerWarnings: {
+            warnings: components["schemas"]["ReadinessWarning"][];
+        };
+        /**
          * Split
          * @description How examples may be held out. Groups are never divided between training and validation.
          */
@@ -1517,13 +1546,15 @@ export interface components {
             last_seq: number;
             model_id: string | null;
             name: string;
-            /** @description one plain sentence on what holds the job up or was healed (full disk, damaged checkpoint); null otherwise */
+            /** @description one plain sentence on what holds the job up or was healed (full disk, damaged checkpoint, no step); null otherwise */
             notice: string | null;
             pending_action: components["schemas"]["PendingAction"] | null;
             /** @default 0 */
             progress_percent: number;
             /** @description whether the last resume is bit-exact (same machine, versions, threads); null if never resumed */
             resume_is_exact: boolean | null;
+            /** @description last sign of progress of a training process that hangs, while its worker lives; null otherwise */
+            silent_since: string | null;
             started_at: string | null;
             /** @default pending */
             status: components["schemas"]["JobStatus"];
@@ -1893,6 +1924,35 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Readiness"];
+                };
+            };
+        };
+    };
+    get_warnings_api_v1_health_warnings_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ServerWarnings"];
+                };
+            };
+            /** @description The Host header is not one this server answers to, or the connection ended too early. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
                 };
             };
         };

@@ -42,6 +42,10 @@ export async function listJobs(): Promise<JobList> {
   }
 }
 
+/** What a person should see to though everything works; always 200, where readiness would be an error in the console. */
+export const listWarnings = () =>
+  request<components['schemas']['ServerWarnings']>({ url: '/health/warnings' }).then(({ warnings }) => warnings)
+
 export const getJob = (jobId: string) => request<TrainingJob>({ url: `/training/jobs/${id(jobId)}` })
 
 /** `idempotencyKey` makes a repeated press of the button return the first job. */

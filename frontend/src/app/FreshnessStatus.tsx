@@ -15,6 +15,7 @@ export function FreshnessStatus() {
         heardAt: state.heardAt,
         isListFailing: state.jobsError !== null,
         workersHeardAt: workersHeardAt(state),
+        hungSince: runningJobs(state.jobs).flatMap((job) => (job.silent_since ? [Date.parse(job.silent_since)] : [])),
         now,
       }),
     ),

@@ -61,6 +61,7 @@ const LOG = Array.from(
 
 function route(url: string, since: number, { jobs, metrics, models }: GalleryData): unknown {
   const [, , noun, id, part] = url.split('/')
+  if (noun === 'warnings') return { warnings: [] }
   if (noun === 'jobs') {
     if (part === 'metrics') return metrics[id ?? ''] ?? []
     if (part === 'events') return { events: lifecycleOf(jobs.find((job) => job.id === id)), last_seq: 0 }

@@ -1,7 +1,7 @@
 import { formatClock, formatDuration } from './format'
 
-/** Heartbeats come every few seconds; this long without any sign is worth a word. */
-export const SILENT_AFTER_MS = 15_000
+/** Heartbeats come every two seconds and a lease ends after ten: this long without any sign is worth a word, while the job still runs. */
+export const SILENT_AFTER_MS = 7_000
 
 export interface FreshnessInput {
   links: Iterable<string>
@@ -9,6 +9,8 @@ export interface FreshnessInput {
   isListFailing: boolean
   /** When each running job's worker last gave a sign of life. */
   workersHeardAt: Iterable<number>
+  /** Since when training processes hang whose workers live; their workers say so. */
+  hungSince: Iterable<number>
   now: number
 }
 
@@ -19,7 +21,14 @@ export interface Freshness {
 }
 
 /** What the page may claim about the age of what it shows; the worst news first. */
-export function judgeFreshness({ links, heardAt, isListFailing, workersHeardAt, now }: FreshnessInput): Freshness {
+export function judgeFreshness({
+  links,
+  heardAt,
+  isListFailing,
+  workersHeardAt,
+  hungSince,
+  now,
+}: FreshnessInput): Freshness {
   const states = [...links]
   if (isListFailing || states.includes('reconnecting')) {
     return {
@@ -32,9 +41,18 @@ export function judgeFreshness({ links, heardAt, isListFailing, workersHeardAt, 
   if (silent > SILENT_AFTER_MS) {
     return {
       tone: 'warning',
-      text: `Worker silent ${silent < 120_000 ? `${Math.floor(silent / 1000)} s` : formatDuration(silent / 1000)}`,
+      text: describeSilence(silent),
       detail:
         'A worker has stopped answering. Nothing is lost; training goes on from the last checkpoint when it returns.',
+    }
+  }
+  const hung = [...hungSince].map((since) => now - since)
+  if (hung.length > 0) {
+    return {
+      tone: 'warning',
+      text: describeSilence(Math.max(0, ...hung)),
+      detail:
+        'A training process makes no step. Its worker ends that attempt in time and goes on from the last checkpoint; the job’s card says when.',
     }
   }
   if (heardAt === null || states.includes('connecting')) {
@@ -47,3 +65,6 @@ export function judgeFreshness({ links, heardAt, isListFailing, workersHeardAt, 
     : 'Nothing is running. The list is checked every 5 s.'
   return { tone: 'calm', text: 'Up to date', detail }
 }
+
+const describeSilence = (silentMs: number) =>
+  `Worker silent ${silentMs < 120_000 ? `${Math.floor(silentMs / 1000)} s` : formatDuration(silentMs / 1000)}`

@@ -140,10 +140,23 @@ describe('searching jobs', () => {
 })
 
 describe('freshness', () => {
-  const base = { links: ['live'], heardAt: 1000, isListFailing: false, workersHeardAt: [99_000], now: 100_000 }
+  const base = {
+    links: ['live'],
+    heardAt: 1000,
+    isListFailing: false,
+    workersHeardAt: [99_000],
+    hungSince: [],
+    now: 100_000,
+  }
   it('tells the worst news first', () => {
     expect(judgeFreshness(base).text).toBe('Live')
     expect(judgeFreshness({ ...base, workersHeardAt: [55_000] }).text).toBe('Worker silent 45 s')
+    expect(judgeFreshness({ ...base, workersHeardAt: [94_000] }).text).toBe('Live')
+    expect(judgeFreshness({ ...base, workersHeardAt: [92_500] }).text).toBe('Worker silent 7 s')
+    const hung = judgeFreshness({ ...base, hungSince: [38_000, 60_000] })
+    expect(hung.text).toBe('Worker silent 62 s')
+    expect(hung.detail).toMatch(/makes no step/)
+    expect(judgeFreshness({ ...base, hungSince: [200_000] }).tone).toBe('warning') // the server’s clock is ahead
     expect(judgeFreshness({ ...base, links: ['live', 'reconnecting'], workersHeardAt: [0] }).text).toMatch(
       /^Reconnecting, showing data to \d\d:\d\d:\d\d$/,
     )

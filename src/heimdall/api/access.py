@@ -47,6 +47,7 @@ NEEDED_ROLE: Final[dict[tuple[str, str], Role]] = {
     ("GET", "/api/v1/whoami"): _VIEWER,
     ("GET", "/api/v1/health/live"): _VIEWER,
     ("GET", "/api/v1/health/ready"): _VIEWER,
+    ("GET", "/api/v1/health/warnings"): _VIEWER,
     ("GET", "/health/live"): _VIEWER,
     ("GET", "/health/ready"): _VIEWER,
     ("GET", "/metrics"): _VIEWER,

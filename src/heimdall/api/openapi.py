@@ -33,6 +33,7 @@ _DESCRIPTION: Final = """Trains neural networks that find radio transmitters.
 Errors are `Problem {code, detail, field}`. Instants are UTC, ISO 8601 with `Z`. An empty query parameter counts as absent.
 Sockets: `/ws/training/{job_id}?since=SEQ` (without `since`: the job's whole log) and `/ws/training?since=SEQ` for all jobs
 (without `since`: from now on), each message an `EventFrame`; first `connected`, then every event after `since`, then live.
+`docs/reference/events.md` lists all events.
 """
 
 

@@ -111,6 +111,12 @@ class ReadinessWarning(Entity):
     detail: str = Field(description="one plain sentence, and what to do")
 
 
+class ServerWarnings(Entity):
+    """What a person should see to, though the server works."""
+
+    warnings: tuple[ReadinessWarning, ...]
+
+
 class Readiness(Entity):
     """Whether the server can do its work now."""
 

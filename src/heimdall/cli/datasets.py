@@ -18,7 +18,8 @@ from heimdall.cli.sources import list_source_files, split_name
 from heimdall.cli.table import Column
 from heimdall.cli.transfer import TransferBar
 from heimdall.domain.datasets import ImportDatasetConfig, SyntheticDatasetConfig
-from heimdall.domain.errors import HeimdallError
+from heimdall.domain.errors import ConflictError, HeimdallError
+from heimdall.domain.jobs import ACTIVE_STATUSES
 
 app = typer.Typer(
     rich_markup_mode=None, add_completion=False, no_args_is_help=True, help="List, preview, generate, import and delete data sets."
@@ -33,6 +34,8 @@ LEAKS_OF_SMALL_GROUPS: Final = (
 )
 _POLL_S: Final = 0.25
 _NUM_REJECTED_SHOWN: Final = 10
+_NUM_RECEIVERS_NAMED: Final = 10
+_NUM_RECEIVERS_SHOWN: Final = 5
 
 
 class DatasetFailedError(HeimdallError):
@@ -83,10 +86,14 @@ def list_datasets(session: Session) -> None:
 
 
 @add_command(app, "show")
-def show_dataset(session: Session, dataset: DatasetReference) -> None:
+def show_dataset(
+    session: Session,
+    dataset: DatasetReference,
+    receivers: Annotated[bool, typer.Option("--receivers", help="Name every receiver.")] = False,
+) -> None:
     """Show one data set with its receivers, features and import report."""
     found = session.client.get(f"/training/datasets/{find_dataset(session.client, dataset)['id']}")
-    session.out.result(found, lambda: print_dataset(session, found))
+    session.out.result(found, lambda: print_dataset(session, found, has_all_receivers=receivers))
 
 
 @add_command(app, "generate", parameters=make_parameters(SyntheticDatasetConfig, skip=frozenset({"kind", "name"})))
@@ -164,7 +171,14 @@ def delete_dataset(session: Session, dataset: DatasetReference, yes: Yes = False
     """Delete a data set that no active job uses. Models trained on it stay."""
     found = find_dataset(session.client, dataset)
     if not yes:
-        jobs = session.client.get("/training/jobs", {"dataset_id": found["id"], "limit": 1})["total"]
+        users = {"dataset_id": found["id"], "limit": 1}
+        if active := session.client.get("/training/jobs", {**users, "status": ",".join(sorted(ACTIVE_STATUSES))})["total"]:
+            raise ConflictError(
+                f"'{found['name']}' was not deleted: {count(active, 'job')} still {'needs' if active == 1 else 'need'} it. "
+                "Let them end or cancel them first. See: heimdall job list --status pending,running,paused",
+                code="dataset_in_use",
+            )
+        jobs = session.client.get("/training/jobs", users)["total"]
         confirm_loss(session, describe_dataset_loss(found, jobs), yes=yes)
     session.client.delete(f"/training/datasets/{found['id']}")
     session.out.result({"deleted": found["id"]}, lambda: session.out.line(f"Deleted '{clean_text(found['name'])}'."))
@@ -201,7 +215,7 @@ def _finish(session: Session, created: dict[str, Any], *, detach: bool) -> None:
     session.out.result(current, lambda: print_dataset(session, current))
 
 
-def print_dataset(session: Session, item: dict[str, Any]) -> None:
+def print_dataset(session: Session, item: dict[str, Any], *, has_all_receivers: bool = False) -> None:
     """Print one data set for a person."""
     frame = item.get("frame") or {}
     session.out.details(
@@ -213,7 +227,7 @@ def print_dataset(session: Session, item: dict[str, Any]) -> None:
             ("error", item.get("error_message")),
             ("kind", item["kind"]),
             ("examples", item["num_examples"]),
-            ("receivers", ", ".join(receiver["name"] for receiver in item.get("receivers") or [])),
+            ("receivers", describe_receivers(item.get("receivers") or [], has_all=has_all_receivers)),
             ("features", ", ".join(describe_feature(feature) for feature in item.get("features") or [])),
             ("held out by", describe_split(item.get("split"))),
             ("origin", format_place(frame["latitude"], frame["longitude"]) if frame else None),
@@ -231,6 +245,15 @@ def print_dataset(session: Session, item: dict[str, Any]) -> None:
 def describe_dataset_status(item: dict[str, Any]) -> str:
     """Return the state, with how far it is while it is being made."""
     return f"building, {item.get('progress_percent') or 0:.0f} %" if item["status"] == "building" else str(item["status"])
+
+
+def describe_receivers(receivers: list[dict[str, Any]], *, has_all: bool) -> str:
+    """Return the receivers' names; of many only how many there are and the first, unless ``has_all``."""
+    names = [str(receiver["name"]) for receiver in receivers]
+    if has_all or len(names) <= _NUM_RECEIVERS_NAMED:
+        return ", ".join(names)
+    shown = ", ".join(names[:_NUM_RECEIVERS_SHOWN])
+    return f"{len(names)}: {shown} and {len(names) - _NUM_RECEIVERS_SHOWN} more; --receivers names all"
 
 
 def describe_feature(feature: dict[str, Any]) -> str:

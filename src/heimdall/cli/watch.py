@@ -87,5 +87,5 @@ def print_baselines(out: Output, baselines: Sequence[dict[str, Any]]) -> None:
     """Print what classical methods reach on the same held-out examples."""
     for baseline in baselines:
         error = format_metres(baseline.get("error_median_m"))
-        words = f"median error {error}" if error else baseline.get("reason") or "not measured"
-        out.line(f"  beside it: {clean_text(baseline['name'])}, {words}")
+        words = f"median error {error}" if error else f"does not apply here. {baseline.get('reason') or 'It was not run.'}"
+        out.line(f"  beside it: {clean_text(baseline['name'])}, {clean_text(words)}")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import unicodedata
 import uuid
 from datetime import UTC, datetime
 from typing import Annotated, Any, Final, Self
@@ -38,3 +40,9 @@ class Entity(BaseModel):
 def new_id() -> str:
     """Return a fresh server-made identifier (UUID 4, text)."""
     return str(uuid.uuid4())
+
+
+def make_file_stem(name: str) -> str:
+    """Return ``name`` in letters, digits, dot, dash and underscore, at most 100: safe unquoted in a header. Empty where nothing is left."""
+    ascii_name = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", ascii_name).strip("-._")[:100].rstrip("-._")

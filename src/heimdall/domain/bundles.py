@@ -13,7 +13,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictInt, StringConstraints, ValidationError, model_validator
 
-from heimdall.domain.base import BIDI_CONTROLS, Entity
+from heimdall.domain.base import BIDI_CONTROLS, Entity, make_file_stem
 from heimdall.domain.canonical import hash_canonical
 from heimdall.domain.datasets import CoordinateFrame
 from heimdall.domain.errors import BundleError
@@ -398,6 +398,4 @@ def identify(actual: Integrity) -> str:
 
 def make_file_name(name: str, version: int) -> str:
     """Return ``NAME-vVERSION.heimdall`` in letters, digits, dot, dash and underscore: safe unquoted in a header."""
-    ascii_name = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
-    safe = re.sub(r"[^A-Za-z0-9._-]+", "-", ascii_name).strip("-._")[:100].rstrip("-._")
-    return f"{safe or 'model'}-v{version}.heimdall"
+    return f"{make_file_stem(name) or 'model'}-v{version}.heimdall"

@@ -212,7 +212,10 @@ class Job(Entity):
     device: DeviceInfo | None = None
     notice: str | None = Field(
         default=None,
-        description="one plain sentence on what holds the job up or was healed (full disk, damaged checkpoint); null otherwise",
+        description="one plain sentence on what holds the job up or was healed (full disk, damaged checkpoint, no step); null otherwise",
+    )
+    silent_since: Instant | None = Field(
+        default=None, description="last sign of progress of a training process that hangs, while its worker lives; null otherwise"
     )
     resume_is_exact: bool | None = Field(
         default=None, description="whether the last resume is bit-exact (same machine, versions, threads); null if never resumed"

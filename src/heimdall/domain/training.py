@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
+from enum import StrEnum
 from pathlib import Path
 from typing import Protocol
 
@@ -12,6 +13,16 @@ from heimdall.domain.datasets import Dataset, PhysicalLimit
 from heimdall.domain.jobs import Checkpoint, DeviceInfo, PendingAction, TrainingJobConfig
 from heimdall.domain.metrics import TrainingMetric
 from heimdall.domain.models import AccuracyBreakdown, Baseline, FinalMetrics, Normalization, Performance, TensorSpec
+
+
+class Phase(StrEnum):
+    """What an attempt is doing; the value is its sign on the pipe to the worker."""
+
+    PREPARING = "p"
+    STEPS = "."
+    """Optimizer steps and validation: never quiet for long."""
+    EXPORTING = "x"
+    """From the last step to the measured network."""
 
 
 @dataclass(frozen=True)
@@ -92,6 +103,9 @@ class TrainingSink(Protocol):
 
     Every method may raise LeaseLostError: the loop then ends at once and writes nothing more.
     """
+
+    def note_phase(self, phase: Phase) -> None:
+        """Say what the attempt does now, which is also a sign of life; read from memory, as often as one likes."""
 
     def report_device(self, device: DeviceInfo, *, resume_is_exact: bool | None) -> None:
         """Say where the attempt runs; called once, before the first step."""

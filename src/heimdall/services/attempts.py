@@ -75,14 +75,32 @@ class AttemptService:
             job = self._hold(tx, claim)
             change_job(tx, job, EventType.UPDATED, now=now, reason="checkpoint_damaged", notice=notice, checkpoint=checkpoint)
 
-    def note_waiting(self, claim: Claim, notice: str | None) -> None:
-        """Say on the job, and in an event, what holds it up; None where it goes on. Saying it again writes nothing. LeaseLostError."""
+    def note_waiting(self, claim: Claim, notice: str | None, *, silent_s: float | None = None) -> str | None:
+        """Say on the job, and in an event, what holds it up; None where it goes on. Saying it again writes nothing.
+
+        Parameters
+        ----------
+        silent_s
+            s since the last sign of progress, where the training process seems to hang.
+
+        Returns
+        -------
+        str | None
+            The sentence that stood there before.
+
+        Raises
+        ------
+        LeaseLostError
+            Nothing was written.
+        """
         now = self._clock.now()
         with self._store.write() as tx:
             job = self._hold(tx, claim)
             if job.notice != notice:
                 reason = "waiting" if notice else "going_on"
-                change_job(tx, job, EventType.UPDATED, now=now, reason=reason, notice=notice)
+                since = None if silent_s is None else now - timedelta(seconds=silent_s)
+                change_job(tx, job, EventType.UPDATED, now=now, reason=reason, notice=notice, silent_since=since)
+        return job.notice
 
     def record_epoch(self, claim: Claim, report: EpochReport, *, is_repeat: bool = False) -> None:
         """Make one epoch durable; as :meth:`record_epochs`."""

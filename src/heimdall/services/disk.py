@@ -43,6 +43,11 @@ class DiskLook:
     warning: str | None = None
     is_over_quota: bool = False
 
+    @property
+    def advice(self) -> str | None:
+        """The warning, what it already stops, and what to do; None while there is room."""
+        return f"{self.warning} Nothing new is taken until there is room; what runs goes on." if self.is_over_quota else self.warning
+
 
 class DiskGuard:
     """Measures at most every :data:`MEASURE_EVERY_S` and says a change once. Thread-safe.
@@ -95,7 +100,7 @@ class DiskGuard:
         except HeimdallError:
             return
         if seen.is_over_quota:
-            raise QuotaExceededError(f"{seen.warning} Nothing new is taken until there is room; what runs goes on.")
+            raise QuotaExceededError(str(seen.advice))
 
     def _measure(self) -> DiskLook:
         policy, free_bytes = self._policy, self._measure_free()

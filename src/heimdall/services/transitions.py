@@ -81,6 +81,7 @@ def move_job(
         pending_action=None,
         estimated_completion=None,
         worker_seen_at=None,
+        silent_since=None,
         notice=job.notice if event is JobEvent.FINISHED else None,
         completed_at=now if target.is_final else None,
         **changes,

@@ -161,6 +161,7 @@ class SqlJobs:
                 worker_id=worker_id,
                 worker_seen_at=now,
                 notice=None,
+                silent_since=None,
                 lease_expires_at=lease_until,
                 next_enqueue_at=None,
             )

@@ -106,6 +106,7 @@ class MemoryJobs:
             status_changed_at=now,
             worker_seen_at=now,
             notice=None,
+            silent_since=None,
         )
         self._state.jobs[job_id] = replace(row, job=job, worker_id=worker_id, lease_expires_at=lease_until, next_enqueue_at=None)
         return job

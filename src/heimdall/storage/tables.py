@@ -68,6 +68,7 @@ jobs: Final = Table(
     Column("error_message", CleanText),
     Column("error_detail", CleanText),
     Column("notice", CleanText),
+    Column("silent_since", InstantColumn),
     Index(None, "created_at", "id"),
     Index(None, "name_folded", "id"),
     Index(None, "status", "version"),

@@ -19,7 +19,7 @@ from heimdall.domain.errors import TrainingError
 from heimdall.domain.jobs import PendingAction
 from heimdall.domain.metrics import TrainingMetric, name_non_finite
 from heimdall.domain.models import FinalMetrics
-from heimdall.domain.training import EpochReport, ModelDraft, TrainingOutcome, TrainingRequest, TrainingSink
+from heimdall.domain.training import EpochReport, ModelDraft, Phase, TrainingOutcome, TrainingRequest, TrainingSink
 from heimdall.training.checkpoints import freeze_checkpoint
 from heimdall.training.data import shuffle_rows
 from heimdall.training.devices import deterministic
@@ -90,7 +90,7 @@ def train(
     """
     try:
         with deterministic():
-            return _Attempt(prepare_run(request), sink, now, monotonic).run()
+            return _Attempt(prepare_run(request, check_in=lambda: sink.note_phase(Phase.PREPARING)), sink, now, monotonic).run()
     except torch.OutOfMemoryError as error:
         size = request.config.batch_size
         raise TrainingError(f"The device ran out of memory at a batch size of {size}. Try {max(1, size // 2)} or less.") from error
@@ -116,6 +116,7 @@ class _Attempt:
 
     def run(self) -> TrainingOutcome:
         self._sink.report_device(self._run.monitor.look(), resume_is_exact=self._run.resume_is_exact)
+        self._sink.note_phase(Phase.STEPS)
         try:
             while not self._is_finished():
                 self._train_epoch()
@@ -266,6 +267,7 @@ class _Attempt:
         self._sink.save_checkpoint(lambda: frozen.write(self._run.request.work_dir))
 
     def _make_model(self) -> ModelDraft:
+        self._sink.note_phase(Phase.EXPORTING)
         # Here and not at the top: onnx and onnxruntime take a second to import, and most attempts never come this far.
         from heimdall.training.export import draft_model
 

@@ -7,6 +7,7 @@ validation rows from the final map, which is the one that is exported.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -48,8 +49,21 @@ class Physics:
     """Training rows kept out of it, by group; empty where the groups are too few."""
 
 
-def prepare_physics(arrays: DatasetArrays, train_rows: Rows, val_rows: Rows, *, kind: Kind = "radio-map") -> Physics:
+def prepare_physics(
+    arrays: DatasetArrays, train_rows: Rows, val_rows: Rows, *, kind: Kind = "radio-map", check_in: Callable[[], None] = lambda: None
+) -> Physics:
     """Fit maps or laws and estimate every row; a pure function of its arguments.
+
+    Parameters
+    ----------
+    arrays
+        The data set.
+    train_rows, val_rows
+        The network's own split.
+    kind
+        Which physics.
+    check_in
+        Called before each fit and each batch of rows, as a sign of life.
 
     Raises
     ------
@@ -60,11 +74,11 @@ def prepare_physics(arrays: DatasetArrays, train_rows: Rows, val_rows: Rows, *, 
     final = _fit(arrays, train_rows, kind)
     layer = _lay(final, arrays)
     estimate_NP = torch.zeros(len(arrays), NUM_ESTIMATE)
-    _estimate(layer, arrays, val_rows, estimate_NP)
+    _estimate(layer, arrays, val_rows, estimate_NP, check_in)
     if len(calibration_rows):
-        _estimate(_lay(_fit(arrays, fit_rows, kind, like=final), arrays), arrays, calibration_rows, estimate_NP)
+        _estimate(_lay(_fit(arrays, fit_rows, kind, like=final), arrays), arrays, calibration_rows, estimate_NP, check_in)
     for seen, unseen in _cut_blocks(arrays, fit_rows):
-        _estimate(_lay(_fit(arrays, seen, kind, like=final), arrays), arrays, unseen, estimate_NP)
+        _estimate(_lay(_fit(arrays, seen, kind, like=final), arrays), arrays, unseen, estimate_NP, check_in)
     return Physics(layer, estimate_NP, fit_rows, calibration_rows)
 
 
@@ -107,8 +121,9 @@ def _fit(arrays: DatasetArrays, rows: Rows, kind: Kind, *, like: Law | None = No
 
 
 @torch.no_grad()
-def _estimate(layer: Layer, arrays: DatasetArrays, rows: Rows, estimate_NP: Tensor) -> None:
+def _estimate(layer: Layer, arrays: DatasetArrays, rows: Rows, estimate_NP: Tensor, check_in: Callable[[], None]) -> None:
     for start in range(0, len(rows), _BATCH_ROWS):
+        check_in()
         part = rows[start : start + _BATCH_ROWS]
         features, mask, receiver = (
             torch.from_numpy(np.asarray(table[part])) for table in (arrays.features, arrays.mask, arrays.receiver_index)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -53,10 +54,17 @@ class Run:
         return len(self.batch_borders) - 1
 
 
-def prepare_run(request: TrainingRequest) -> Run:
+def prepare_run(request: TrainingRequest, *, check_in: Callable[[], None] = lambda: None) -> Run:
     """Open the data, fit the scaling, build the network and restore the checkpoint.
 
     Seeds torch's global generator, which gives weights and dropout.
+
+    Parameters
+    ----------
+    request
+        What to train.
+    check_in
+        Called between stages, as a sign of life.
 
     Raises
     ------
@@ -68,19 +76,22 @@ def prepare_run(request: TrainingRequest) -> Run:
         Where the checkpoint does not fit.
     """
     config = request.config
+    check_in()
     device = choose_device(config)
     arrays = open_dataset(request.dataset_dir)
     if request.dataset.content_hash is not None and arrays.content_hash != request.dataset.content_hash:
         raise TrainingError("The stored data are not those of the data set that this job names. Import the data set again.")
     train_rows, val_rows = make_split(arrays, config.validation_split, config.validation_fold)
+    check_in()
     scaling = fit_scaling(arrays, train_rows)
     architecture = get_architecture(config.model_architecture)
-    physics = prepare_physics(arrays, train_rows, val_rows, kind=architecture.physics) if architecture.physics else None
+    physics = prepare_physics(arrays, train_rows, val_rows, kind=architecture.physics, check_in=check_in) if architecture.physics else None
     fit_rows = physics.fit_rows if physics else train_rows
     borders = cut_batches(len(fit_rows), config.batch_size)
     monitor = DeviceMonitor(device)
     identity = identify(request.job_id, config, dataset_hash=arrays.content_hash, device=device, processor=monitor.name)
     state = _make_state(request, arrays, scaling, physics, device, steps_per_epoch=len(borders) - 1)
+    check_in()
     resume_is_exact = _restore(request, state, identity)
     return Run(
         request=request,

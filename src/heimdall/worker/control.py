@@ -12,6 +12,7 @@ from typing import Final
 from heimdall.domain.errors import LeaseLostError, UnavailableError
 from heimdall.domain.events import Tick
 from heimdall.domain.jobs import PendingAction
+from heimdall.domain.training import Phase
 
 TICK_S: Final = 0.25
 """s between ticks: at most four a second."""
@@ -32,7 +33,7 @@ class ControlThread:
     publish
         Says a tick; never raises.
     beat_fd
-        Pipe to the worker; a byte is written when steps went on since the last one.
+        Pipe to the worker; the sign of the present phase is written when something went on since the last one.
     poll_s
         s between looks.
     """
@@ -48,6 +49,7 @@ class ControlThread:
         self._lost: LeaseLostError | None = None
         self._is_draining = False
         self._num_steps = 0
+        self._phase = Phase.PREPARING
         self._tick: Callable[[], Tick] | None = None
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="control", daemon=True)
@@ -105,6 +107,11 @@ class ControlThread:
         """Count progress other than a step (an epoch made durable)."""
         self._num_steps += 1
 
+    def note_phase(self, phase: Phase) -> None:
+        """Keep what the training thread does now, and count it as progress."""
+        self._phase = phase
+        self._num_steps += 1
+
     def _run(self) -> None:
         said_at = beat_at = 0.0
         num_beaten = 0
@@ -128,6 +135,6 @@ class ControlThread:
         if self._beat_fd is None:
             return
         try:
-            os.write(self._beat_fd, b".")
+            os.write(self._beat_fd, self._phase.encode())
         except (BlockingIOError, BrokenPipeError):  # full: it is heard already; broken: the worker is ending
             return

@@ -6,8 +6,10 @@ import contextlib
 import logging
 import threading
 from collections.abc import Callable
+from typing import Final
 
 from heimdall.domain.errors import NotFoundError, UnavailableError
+from heimdall.domain.events import EventType
 from heimdall.domain.jobs import Job, JobStatus
 from heimdall.domain.ports import JobQuery
 from heimdall.services.attempts import AttemptService
@@ -16,6 +18,9 @@ from heimdall.settings import Settings
 from heimdall.traces import Tracer
 from heimdall.worker.spare import Children
 from heimdall.worker.supervision import StopRequest, Supervisor
+
+_ENDS: Final = frozenset({EventType.PAUSED, EventType.CANCELLED, EventType.COMPLETED, EventType.FAILED, EventType.REQUEUED})
+"""Events that end an attempt."""
 
 logger = logging.getLogger(__name__)
 
@@ -86,12 +91,21 @@ class JobRunner:
             now = ended or self._jobs.get(claimed.id)
             extra = {"job_id": now.id, "job_name": now.name, "attempt": claimed.attempt}
             if now.attempt != claimed.attempt or now.status is JobStatus.RUNNING:
-                logger.warning("attempt_lost", extra=extra)
+                self._say_end_of_earlier(claimed, extra)
             elif now.status is JobStatus.PENDING and self._stop_request() is not StopRequest.NONE:
                 logger.info("job_handed_back", extra=extra | ({"step": now.checkpoint.step} if now.checkpoint else {}))
             else:
                 level = logging.WARNING if now.status is JobStatus.FAILED else logging.INFO
                 logger.log(level, f"job_{now.status}", extra=extra | {"reason": now.error_message})
+
+    def _say_end_of_earlier(self, claimed: Job, extra: dict[str, object]) -> None:
+        """Say how an attempt ended after which another one has begun already: a pause that was resumed at once is no loss."""
+        after, _ = self._jobs.events(claimed.id, since=claimed.last_seq)
+        how = next((frame.event for frame in after if frame.event in _ENDS), EventType.REQUEUED)
+        if how is EventType.REQUEUED:
+            logger.warning("attempt_lost", extra=extra)
+        else:
+            logger.info(how.replace("training", "job"), extra=extra)
 
     def _find_waiting(self) -> str | None:
         query = JobQuery(statuses=frozenset({JobStatus.PENDING}), sort="oldest", limit=50)

@@ -13,7 +13,7 @@ from heimdall.domain.errors import LeaseLostError, StorageFullError, Unavailable
 from heimdall.domain.events import Tick
 from heimdall.domain.jobs import Claim, DeviceInfo, PendingAction
 from heimdall.domain.ports import Clock
-from heimdall.domain.training import CheckpointFile, EpochReport
+from heimdall.domain.training import CheckpointFile, EpochReport, Phase
 from heimdall.services.attempts import AttemptService
 from heimdall.services.jobs import FULL_DISK_NOTICE
 from heimdall.worker.control import ControlThread
@@ -59,6 +59,10 @@ class JobSink:
         self._is_waiting = False
         self._is_said = False
         self._scribe: Scribe | None = None
+
+    def note_phase(self, phase: Phase) -> None:
+        """Tell the worker by its pipe."""
+        self._control.note_phase(phase)
 
     def report_device(self, device: DeviceInfo, *, resume_is_exact: bool | None) -> None:
         """Store where the attempt runs."""
@@ -161,6 +165,7 @@ class JobSink:
             except UnavailableError:
                 if time.monotonic() >= deadline:
                     raise
+                self._control.note_step()  # it waits, and lives
             else:
                 self._note_room()
                 return result

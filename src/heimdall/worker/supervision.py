@@ -8,6 +8,7 @@ it had one, else what the process's end means.
 from __future__ import annotations
 
 import logging
+import math
 import os
 import selectors
 import signal
@@ -23,6 +24,7 @@ import psutil
 
 from heimdall.domain.errors import LeaseLostError, LockedError, NotFoundError, UnavailableError
 from heimdall.domain.jobs import Claim, Job, PendingAction
+from heimdall.domain.training import Phase
 from heimdall.services.attempts import AttemptService
 from heimdall.settings import Settings
 from heimdall.worker.exits import describe_exit
@@ -33,10 +35,20 @@ _LOOK_S: Final = 0.5
 _TICK_S: Final = 0.2
 _KILL_AFTER_S: Final = 0.5
 """s between SIGTERM and SIGKILL of a child that did not obey."""
+_LONGEST_TURN_S: Final = 15.0
+"""s that one turn may add to a child's silence: where this process itself was frozen, its child most likely was too."""
 _WRITE_FINAL_S: Final = 30.0
 """s to keep trying to write the end of an attempt; after that the lease runs out and a sweeper does it."""
 
 logger = logging.getLogger(__name__)
+
+
+_SILENT: Final = {
+    None: "Starting, and no sign of progress",
+    Phase.PREPARING: "Preparing the data, and no sign of progress",
+    Phase.STEPS: "No step",
+    Phase.EXPORTING: "Exporting and measuring the network, and no sign of progress",
+}
 
 
 class StopRequest(Enum):
@@ -71,7 +83,13 @@ class TrainingProcess:
 class _Watch:
     """What the supervisor knows of its child, in monotonic seconds."""
 
-    beat_at: float
+    turned_at: float
+    silent_s: float = 0.0
+    """s without a sign of progress, as far as this process was awake itself."""
+    say_silent_at_s: float = math.inf
+    is_silence_said: bool = False
+    notice_before: str | None = None
+    phase: Phase | None = None
     has_stepped: bool = False
     heartbeat_at: float = 0.0
     look_at: float = 0.0
@@ -104,7 +122,7 @@ class Supervisor:
         self._stop_request = stop_request
         self._monotonic = monotonic
         self._log = OutputLog(lambda lines: attempts.append_log(claim.job_id, lines))
-        self._watch = _Watch(beat_at=monotonic())
+        self._watch = _Watch(turned_at=monotonic(), say_silent_at_s=settings.silence_notice_s)
 
     def run(self) -> Job | None:
         """Watch until the child has ended and its job with it.
@@ -139,6 +157,7 @@ class Supervisor:
                 self._guard("append_log", self._log.flush_if_due)
                 self._keep_lease()
                 self._look_at_control()
+                self._note_silence()
                 self._enforce()
 
     def _wait_briefly(self) -> None:
@@ -156,8 +175,9 @@ class Supervisor:
         if name == "output":
             self._log.feed(chunk)
         elif chunk:
-            self._watch.beat_at = self._monotonic()
-            self._watch.has_stepped = True
+            self._watch.silent_s = 0.0
+            self._watch.phase = Phase(chr(chunk[-1]))
+            self._watch.has_stepped = self._watch.has_stepped or self._watch.phase is not Phase.PREPARING
         return bool(chunk)
 
     def _read_rest(self) -> None:
@@ -181,6 +201,44 @@ class Supervisor:
             return
         self._watch.look_at = now + _LOOK_S
         self._guard("read_control", lambda: self._note_asked(self._attempts.read_control(self._claim)))
+
+    def _note_silence(self) -> None:
+        """Say on the job that its child seems to hang, again each time the silence has doubled; and that it goes on."""
+        watch, now = self._watch, self._monotonic()
+        watch.silent_s += min(now - watch.turned_at, _LONGEST_TURN_S)
+        watch.turned_at = now
+        if watch.is_lease_lost or watch.terminated_at is not None:
+            return
+        if watch.silent_s >= watch.say_silent_at_s:
+            self._guard("note_waiting", self._say_silent)
+        elif watch.is_silence_said and watch.silent_s < self._settings.silence_notice_s:
+            self._guard("note_waiting", self._say_going_on)
+
+    def _say_silent(self) -> None:
+        watch, is_stopped = self._watch, self._is_stopped()
+        what = "The training process was stopped from outside, and no step" if is_stopped else _SILENT[watch.phase]
+        limit_s = self._settings.stall_timeout_s
+        notice = f"{what} for more than {watch.say_silent_at_s:g} s. The worker ends this attempt at {limit_s:g} s; nothing saved is lost."
+        # What comes before and after the steps has its quiet stretches; that is told, but is no alarm.
+        is_alarm = watch.phase is Phase.STEPS or is_stopped
+        before = self._attempts.note_waiting(self._claim, notice, silent_s=watch.silent_s if is_alarm else None)
+        if not watch.is_silence_said:
+            watch.notice_before = before
+            logger.warning("no_sign_of_progress", extra={"job_id": self._claim.job_id, "silent_s": round(watch.silent_s), "what": what})
+        watch.is_silence_said = True
+        watch.say_silent_at_s *= 2
+
+    def _say_going_on(self) -> None:
+        self._attempts.note_waiting(self._claim, self._watch.notice_before)
+        self._watch.is_silence_said = False
+        self._watch.say_silent_at_s = self._settings.silence_notice_s
+        logger.info("progress_again", extra={"job_id": self._claim.job_id})
+
+    def _is_stopped(self) -> bool:
+        """Whether something stopped the child (SIGSTOP)."""
+        with suppress(psutil.NoSuchProcess):
+            return bool(psutil.Process(self._child.process.pid).status() == psutil.STATUS_STOPPED)
+        return False
 
     def _note_asked(self, asked: PendingAction | None) -> None:
         if asked is not None and self._watch.asked_at is None:
@@ -206,10 +264,9 @@ class Supervisor:
 
     def _end_if_frozen(self) -> None:
         """End a child that something stopped (SIGSTOP) while the database is locked: it may be the one that holds the lock, for ever."""
-        with suppress(psutil.NoSuchProcess):
-            if psutil.Process(self._child.process.pid).status() == psutil.STATUS_STOPPED:
-                self._watch.reason = "The training process was stopped from outside while the database was locked, and was ended."
-                self._kill()
+        if self._is_stopped():
+            self._watch.reason = "The training process was stopped from outside while the database was locked, and was ended."
+            self._kill()
 
     def _enforce(self) -> None:
         watch, now = self._watch, self._monotonic()
@@ -220,15 +277,16 @@ class Supervisor:
         elif request is StopRequest.AT_ONCE:
             self._kill()
         elif request is StopRequest.DRAIN and watch.terminated_at is None:
-            logger.info("asked_for_checkpoint", extra={"job_id": self._claim.job_id, "within_s": self._settings.stop_grace_s})
             self._terminate(now, reason=None)
-            watch.terminated_at = now + self._settings.stop_grace_s - _KILL_AFTER_S  # it may take its grace to write a checkpoint
+            if watch.has_stepped:  # it may take its grace to write a checkpoint; before its first step there is nothing to write
+                logger.info("asked_for_checkpoint", extra={"job_id": self._claim.job_id, "within_s": self._settings.stop_grace_s})
+                watch.terminated_at = now + self._settings.stop_grace_s - _KILL_AFTER_S
         elif watch.asked is not None and not watch.has_stepped:
             # It is still loading its libraries and cannot hear; nothing was trained in this attempt, so nothing is lost.
             self._terminate(now, reason="The training process was ended before its first step.")
         elif watch.asked_at is not None and now - watch.asked_at >= self._settings.stop_grace_s:
             self._terminate(now, reason=f"The training process did not stop within {self._settings.stop_grace_s:g} s and was ended.")
-        elif now - watch.beat_at >= self._settings.stall_timeout_s:
+        elif watch.silent_s >= self._settings.stall_timeout_s:
             self._terminate(now, reason=f"The training process made no step for {self._settings.stall_timeout_s:g} s and was ended.")
         if watch.terminated_at is not None and now - watch.terminated_at >= _KILL_AFTER_S:
             self._kill()

@@ -47,6 +47,7 @@ def test_every_route_of_the_contract_is_there(document: dict[str, Any]) -> None:
         ("/api/v1/training/models/{model_id}", "delete"), ("/api/v1/training/models/{model_id}/export", "get"),
         ("/api/v1/training/models/{model_id}/evaluation", "get"), ("/api/v1/training/models/import", "post"),
         ("/api/v1/audit", "get"), ("/api/v1/whoami", "get"), ("/api/v1/health/live", "get"), ("/api/v1/health/ready", "get"),
+        ("/api/v1/health/warnings", "get"),
     }  # fmt: skip
     assert {(path, method) for path, operations in document["paths"].items() for method in operations} == expected
 

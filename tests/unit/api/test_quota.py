@@ -43,6 +43,19 @@ def test_the_server_stays_ready_and_names_the_warning(full: Served) -> None:
     assert "/" not in answer.json()["warnings"][0]["detail"], "anybody may ask: no path of the machine"
 
 
+def test_the_page_is_told_without_an_error(full: Served) -> None:
+    answer = full.api.get("/health/warnings")
+    assert answer.status_code == 200
+    (warning,) = answer.json()["warnings"]
+    assert warning["name"] == "disk"
+    assert "raise HEIMDALL_DISK_QUOTA_MB. Nothing new is taken until there is room; what runs goes on." in warning["detail"]
+
+
+def test_there_is_no_warning_while_there_is_room(tmp_path: Path) -> None:
+    with serve(make_container(tmp_path, disk_quota_mb=10_000, disk_warn_free_mb=0)) as served:
+        assert served.api.get("/health/warnings").json() == {"warnings": []}
+
+
 def test_the_numbers_say_it(full: Served) -> None:
     lines = dict(line.rsplit(" ", 1) for line in full.client.get("/metrics").text.splitlines() if line.startswith("heimdall_disk"))
     assert lines["heimdall_disk_warning"] == "1.0"

@@ -134,11 +134,11 @@ def test_refusal_of_a_value_names_the_flag_to_a_person_and_the_field_to_a_progra
     assert json.loads(run_cli("dataset", "generate", "net", "--json", server=server)[2])["field"] == "tx_power_max_dbm"
 
 
-def serve_deletion(num_jobs: int = 2) -> FakeServer:
+def serve_deletion(num_jobs: int = 2, num_active: int = 0) -> FakeServer:
     return FakeServer(
         {
             "GET /training/datasets": {"datasets": [{**READY, "size_bytes": 2_200_000}], "total": 1},
-            "GET /training/jobs": {"jobs": [], "total": num_jobs},
+            "GET /training/jobs": [{"jobs": [], "total": num_active}, {"jobs": [], "total": num_jobs}],
             "DELETE /training/datasets/d1": httpx.Response(204),
         }
     )
@@ -152,6 +152,17 @@ def test_delete_names_the_loss_and_no_answer_means_no(run_cli: Run, at_terminal:
     assert "'July': 8 examples, 2.2 MB. 2 jobs used it: metrics and models stay, but none of them can be continued." in err
     assert "Nothing was done." in err
     assert {request.method for request in server.requests} == {"GET"}
+
+
+def test_delete_of_a_set_in_use_asks_nothing_and_names_the_way(run_cli: Run, at_terminal: Callable[[str], None]) -> None:
+    at_terminal("y\n")
+    server = serve_deletion(num_active=1)
+    code, _, err = run_cli("dataset", "delete", "July", server=server)
+    assert code == 1
+    assert "'July' was not deleted: 1 job still needs it. Let them end or cancel them first." in err
+    assert "Delete it?" not in err
+    assert {request.method for request in server.requests} == {"GET"}
+    assert server.requests[-1].url.params["status"] == "paused,pending,running"
 
 
 def test_delete_after_yes_at_the_terminal_or_on_the_command_line(run_cli: Run, at_terminal: Callable[[str], None]) -> None:
@@ -187,3 +198,11 @@ def test_show_has_units_and_long_names_whole(run_cli: Run) -> None:
     out = run_cli("dataset", "show", "d1", server=server)[1]
     for words in ("L" * 255, "1000 m", "41.1 kB", "44.97000° N, 8.15000° W", "rssi_dbm, strength (dB)"):
         assert words in out
+
+
+def test_show_counts_many_receivers_and_names_all_on_demand(run_cli: Run) -> None:
+    item = {**READY, "receivers": [{"name": f"site {number}"} for number in range(40)]}
+    server = FakeServer({"GET /training/datasets": {"datasets": [item]}, "GET /training/datasets/d1": item})
+    out = run_cli("dataset", "show", "July", server=server)[1]
+    assert "40: site 0, site 1, site 2, site 3, site 4 and 35 more; --receivers names all" in out
+    assert "site 39" in run_cli("dataset", "show", "July", "--receivers", server=server)[1]

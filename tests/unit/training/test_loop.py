@@ -9,6 +9,7 @@ import torch
 
 from heimdall.domain.errors import InvalidInputError, LeaseLostError, TrainingError
 from heimdall.domain.jobs import PendingAction
+from heimdall.domain.training import Phase
 from heimdall.training import loop
 from heimdall.training.loop import train
 from heimdall.training.progress import Progress
@@ -42,6 +43,16 @@ def test_a_run_learns_and_ends_with_a_model(lab):
     assert outcome.model.best_epoch == min(metrics, key=lambda metric: metric.val_loss).epoch
     assert outcome.model.final_metrics.val_loss == min(metric.val_loss for metric in metrics)
     assert (outcome.stopped_for, sink.reports[-1].progress_percent) == (None, 100)
+
+
+def test_an_attempt_says_what_it_does_and_beats_while_it_prepares(lab):
+    sink = MemorySink()
+    train(lab.request(epochs=1, model_architecture="radio-map-residual-s"), sink)
+    steps, exporting = sink.phases.index(Phase.STEPS), sink.phases.index(Phase.EXPORTING)
+    assert set(sink.phases[:steps]) == {Phase.PREPARING}
+    assert steps >= 8, "each fit of a map, and each batch of rows, is a sign of life"
+    assert sink.phases[steps:] == [Phase.STEPS, Phase.EXPORTING]
+    assert exporting == len(sink.phases) - 1
 
 
 def test_every_figure_of_an_epoch_was_measured(lab):

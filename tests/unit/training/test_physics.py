@@ -72,10 +72,10 @@ def test_no_row_is_estimated_by_a_map_or_law_that_has_seen_it(small_arrays, monk
 
     estimated = []
 
-    def check(layer, arrays, rows, table):
+    def check(layer, arrays, rows, table, check_in):
         assert not layers[id(layer)][1] & set(rows.tolist())
         estimated.extend(rows.tolist())
-        estimate(layer, arrays, rows, table)
+        estimate(layer, arrays, rows, table, check_in)
 
     monkeypatch.setattr(physics, "_fit", remember_fit)
     monkeypatch.setattr(physics, "_lay", remember_layer)

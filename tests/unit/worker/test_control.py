@@ -8,6 +8,7 @@ import pytest
 from heimdall.domain.errors import LeaseLostError, UnavailableError
 from heimdall.domain.events import Tick
 from heimdall.domain.jobs import PendingAction
+from heimdall.domain.training import Phase
 from heimdall.worker.control import ControlThread
 from tests.instance import wait_until
 
@@ -137,6 +138,17 @@ def test_steps_are_heard_by_the_worker_and_silence_too(start: Callable[..., Cont
     assert _read(read_fd) == 0, "no step, no beat"
     control.read()
     wait_until(lambda: _read(read_fd) > 0, 5, lambda: "no beat after a step")
+    control.stop()
+    os.close(read_fd)
+    os.close(write_fd)
+
+
+def test_the_worker_hears_what_the_attempt_does(start: Callable[..., ControlThread]) -> None:
+    read_fd, write_fd = os.pipe()
+    control = start(write_fd)
+    for phase in (Phase.PREPARING, Phase.STEPS, Phase.EXPORTING):
+        control.note_phase(phase)
+        assert os.read(read_fd, 1) == phase.encode()
     control.stop()
     os.close(read_fd)
     os.close(write_fd)

@@ -1,6 +1,7 @@
 """The supervisor on small real processes and services in memory."""
 
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -12,7 +13,7 @@ import psutil
 import pytest
 
 from heimdall.domain.errors import LockedError
-from heimdall.domain.jobs import Claim, JobStatus, PendingAction
+from heimdall.domain.jobs import Claim, Job, JobStatus, PendingAction
 from heimdall.settings import Settings
 from heimdall.worker.supervision import StopRequest, Supervisor, TrainingProcess
 from tests.instance import wait_until
@@ -36,6 +37,7 @@ class Rig:
         self.settings = Settings(data_dir=folder, stop_grace_s=8, stall_timeout_s=600, heartbeat_s=2)
         self.request = StopRequest.NONE
         self.child: TrainingProcess | None = None
+        self.monotonic: Callable[[], float] | None = None
 
     def supervise(self, code: str, *, speed: float = 1.0, during: Callable[[], None] | None = None) -> object:
         """Run the child under supervision; ``during`` runs beside it once the child has printed something."""
@@ -51,7 +53,7 @@ class Rig:
             claim=self.claim,
             child=self.child,
             stop_request=lambda: self.request,
-            monotonic=lambda: time.monotonic() * speed,
+            monotonic=self.monotonic or (lambda: time.monotonic() * speed),
         )
         beside = None
         if during is not None:
@@ -70,6 +72,9 @@ class Rig:
     @property
     def status(self) -> JobStatus:
         return self.bench.jobs.get(self.job.id).status
+
+    def read(self) -> Job:
+        return self.bench.jobs.get(self.job.id)
 
     def log(self) -> list[str]:
         return [line.text for line in self.bench.jobs.logs(self.job.id)]
@@ -154,6 +159,82 @@ def test_a_child_without_a_step_is_ended_and_one_with_steps_is_not(rig: Rig) -> 
     assert rig.status is JobStatus.PENDING
 
 
+BEATS_WHEN_WOKEN = (
+    "import os, signal, sys, time\n"
+    "beat = int(sys.argv[1])\n"
+    "os.write(beat, b'.'); print('ready', flush=True); os.kill(os.getpid(), signal.SIGSTOP)\n"
+    "while True: os.write(beat, b'.'); time.sleep(0.02)"
+)
+
+
+def test_a_stopped_child_is_told_on_the_job_and_forgotten_when_it_goes_on(rig: Rig) -> None:
+    seen: list[Job] = []
+
+    def watch_and_wake() -> None:
+        assert rig.child is not None
+        wait_until(lambda: rig.read().silent_since is not None, 20, lambda: "nothing was said")
+        seen.append(rig.read())
+        wait_until(lambda: "90 s" in (rig.read().notice or ""), 20, lambda: "not said again")
+        os.kill(rig.child.process.pid, signal.SIGCONT)
+        wait_until(lambda: rig.read().silent_since is None, 20, lambda: "still said")
+        seen.append(rig.read())
+        rig.child.process.kill()
+
+    rig.supervise(BEATS_WHEN_WOKEN, speed=FAST, during=watch_and_wake)
+    hung, woken = seen
+    assert hung.status is JobStatus.RUNNING
+    assert hung.notice is not None
+    assert hung.notice.startswith("The training process was stopped from outside, and no step for more than 45 s. ")
+    assert "ends this attempt at 600 s" in hung.notice
+    assert (woken.status, woken.notice) == (JobStatus.RUNNING, None)
+    assert rig.read().notice is None
+
+
+def test_a_child_that_loops_without_a_step_is_told_and_what_was_healed_comes_back(rig: Rig) -> None:
+    rig.bench.attempts.note_waiting(rig.claim, "The newest checkpoint is damaged.")
+    code = (
+        "import os, sys, time\nbeat = int(sys.argv[1]); os.write(beat, b'.'); print('ready', flush=True); end = time.monotonic() + 3\n"
+        "while time.monotonic() < end: pass\nwhile True: os.write(beat, b'.'); time.sleep(0.02)"
+    )
+
+    def watch() -> None:
+        assert rig.child is not None
+        wait_until(lambda: (rig.read().notice or "").startswith("No step for more than 45 s."), 20, lambda: f"{rig.read().notice}")
+        wait_until(lambda: rig.read().silent_since is None, 20, lambda: "still said")
+        assert rig.read().notice == "The newest checkpoint is damaged."
+        rig.child.process.kill()
+
+    rig.supervise(code, speed=FAST, during=watch)
+
+
+@pytest.mark.parametrize(("sign", "words"), [("", "Starting"), ("p", "Preparing the data"), ("x", "Exporting and measuring the network")])
+def test_a_quiet_stretch_before_and_after_the_steps_is_told_without_alarm(rig: Rig, sign: str, words: str) -> None:
+    def watch() -> None:
+        assert rig.child is not None
+        wait_until(lambda: rig.read().notice is not None, 20, lambda: "nothing was said")
+        assert (rig.read().notice or "").startswith(f"{words}, and no sign of progress for more than 45 s")
+        assert rig.read().silent_since is None
+        rig.child.process.kill()
+
+    code = f"import os, signal, sys; os.write(int(sys.argv[1]), {sign!r}.encode()); print('ready', flush=True); signal.pause()"
+    rig.supervise(code, speed=FAST, during=watch)
+
+
+def test_a_worker_that_was_frozen_with_its_child_does_not_blame_the_child(rig: Rig) -> None:
+    """Its clock leaps by an hour between two looks; the child beats before and after."""
+    leap = [0.0]
+    rig.monotonic = lambda: time.monotonic() + leap[0]
+
+    def freeze() -> None:
+        leap[0] = 3600.0
+        wait_until(lambda: "still here" in rig.log(), 10, lambda: f"{rig.log()}")
+
+    code = "import time; print('ready', flush=True); time.sleep(1.5); print('still here', flush=True); time.sleep(0.5)"
+    rig.supervise(code, during=freeze)
+    assert "made no step" not in rig.log()[-1]
+    assert not [frame for frame in rig.bench.jobs.events(rig.job.id)[0] if frame.data.get("reason") == "waiting"]
+
+
 def test_a_lost_lease_ends_the_child_and_touches_nothing(rig: Rig) -> None:
     def lose() -> None:
         rig.bench.registry.gone.add("w1")
@@ -170,6 +251,16 @@ def test_a_lost_lease_ends_the_child_and_touches_nothing(rig: Rig) -> None:
 def test_a_stopping_worker_asks_and_gives_the_job_back(rig: Rig) -> None:
     obedient = "import signal, sys; signal.signal(signal.SIGTERM, lambda *_: sys.exit(0)); print('ready', flush=True); signal.pause()"
     rig.supervise(obedient, during=lambda: rig.set_request(StopRequest.DRAIN))
+    assert rig.status is JobStatus.PENDING
+    assert rig.bench.event_types(rig.job.id)[-1] == "training_requeued"
+
+
+def test_a_stopping_worker_does_not_wait_for_a_child_that_never_stepped(rig: Rig) -> None:
+    """It loads its libraries and hears nothing yet; there is no checkpoint to wait for."""
+    rig.settings = rig.settings.model_copy(update={"stop_grace_s": 600.0})
+    started = time.monotonic()
+    rig.supervise(STUBBORN, during=lambda: rig.set_request(StopRequest.DRAIN))
+    assert time.monotonic() - started < 5
     assert rig.status is JobStatus.PENDING
     assert rig.bench.event_types(rig.job.id)[-1] == "training_requeued"
 

@@ -15,7 +15,7 @@ from heimdall.api.credentials import Credentials
 from heimdall.api.deps import services
 from heimdall.api.documentation import Route
 from heimdall.api.responses import entity_response
-from heimdall.api.schemas import Dependency, Liveness, Readiness, ReadinessWarning
+from heimdall.api.schemas import Dependency, Liveness, Readiness, ReadinessWarning, ServerWarnings
 from heimdall.domain.errors import HeimdallError, LockedError
 from heimdall.services.disk import DiskGuard
 
@@ -51,6 +51,12 @@ async def get_readiness(request: Request) -> Response:
     return entity_response(body, 200 if body.status == "ready" else 503, {"Cache-Control": "no-store"})
 
 
+@router.get("/api/v1/health/warnings", summary="Say what needs a person soon", response_model=ServerWarnings)
+async def get_warnings(request: Request) -> Response:
+    """Answer 200 whether there is a warning or not: for the page, which asks every half minute."""
+    return entity_response(ServerWarnings(warnings=await _warn(services(request).disk)), headers={"Cache-Control": "no-store"})
+
+
 class SharedAnswer:
     """One look for all who ask while it runs: anybody may probe, and a look writes to the disk, one at a time."""
 
@@ -82,7 +88,7 @@ async def _look(request: Request) -> Readiness:
 
 async def _warn(disk: DiskGuard) -> tuple[ReadinessWarning, ...]:
     try:
-        warning = (await asyncio.to_thread(disk.look)).warning
+        warning = (await asyncio.to_thread(disk.look)).advice
     except HeimdallError:
         return ()  # the folder cannot be read: the dependencies in it are down and say so
     return () if warning is None else (ReadinessWarning(name="disk", detail=warning),)

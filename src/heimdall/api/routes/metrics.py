@@ -11,6 +11,7 @@ from heimdall.api.deps import JobId, services
 from heimdall.api.documentation import Route, errors
 from heimdall.api.metric_rows import write_rows
 from heimdall.api.responses import FileStream, is_unchanged, json_response, make_etag
+from heimdall.domain.base import make_file_stem
 from heimdall.domain.errors import InvalidInputError
 from heimdall.domain.metrics import VALUE_FIELDS, TrainingMetric
 from heimdall.services.metrics import MAX_POINTS, MIN_POINTS
@@ -68,7 +69,7 @@ def download_metrics(request: Request, job_id: JobId) -> Response:
     """Stream every epoch in full resolution. A value that is not finite is written as ``nan``, ``inf`` or ``-inf``."""
     container = services(request)
     job = container.jobs.get(job_id)
-    headers = {"Content-Disposition": f"attachment; filename=metrics-{job.id}.csv"}
+    headers = {"Content-Disposition": f"attachment; filename={make_file_stem(job.name) or job.id}-metrics.csv"}
     return FileStream.start(container.metrics.iterate_csv(job_id), media_type="text/csv; charset=utf-8", headers=headers)
 
 

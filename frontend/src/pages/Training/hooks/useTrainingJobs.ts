@@ -4,7 +4,7 @@ import { useTrainingStore } from '@/stores/trainingStore'
 
 export const REFRESH_MS = 5000
 /** A running job not heard of for this long is asked after directly: its heartbeat does not change the list's ETag. */
-const ASK_AFTER_MS = 8000
+const ASK_AFTER_MS = 3000
 
 /** The safety net under the socket: the whole list every five seconds, conditionally. */
 export function useTrainingJobs(): void {

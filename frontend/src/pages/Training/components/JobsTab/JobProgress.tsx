@@ -20,6 +20,8 @@ export function JobProgress({ job }: { job: TrainingJob }) {
   const isTickNewer = job.status === 'running' && tick !== undefined && tick.progress_percent > job.progress_percent
   const percent = useForwardOnly(isTickNewer ? tick.progress_percent : job.progress_percent, `${job.id}:${job.attempt}`)
   const epochs = `epoch ${formatCount(job.current_epoch)} of ${formatCount(job.total_epochs)}`
+  // While nothing moves, every estimate is older than it says.
+  const estimate = job.silent_since ? null : (tick?.estimated_completion ?? job.estimated_completion)
   return (
     <div className="flex flex-col gap-1.5">
       <div className="flex items-center gap-3">
@@ -34,7 +36,7 @@ export function JobProgress({ job }: { job: TrainingJob }) {
       <p className="min-h-5 truncate text-sm text-muted">
         {epochs}
         {isTickNewer && `, step ${tick.batch} of ${tick.total_batches}`}
-        <Remaining job={job} estimate={tick?.estimated_completion ?? job.estimated_completion} />
+        <Remaining job={job} estimate={estimate} />
       </p>
     </div>
   )
