@@ -126,6 +126,18 @@ def test_a_broker_that_accepts_and_stays_silent_is_unavailable_within_two_second
     queue.close()
 
 
+@pytest.mark.scaled
+def test_a_broker_that_refuses_is_unavailable_and_says_what_to_look_at(tmp_path: Path) -> None:
+    require_broker(AMQP_URL)
+    address = urlsplit(AMQP_URL)
+    # RabbitMQ answers 530 for a virtual host that is not there, as it does for one that the user may not enter.
+    queue = CeleryQueue(make_celery(f"amqp://{address.netloc}/nobody-made-this", tmp_path))
+    for call in (lambda: queue.enqueue_job("job", needs_gpu=False), queue.ping):
+        with pytest.raises(UnavailableError, match=r"broker refuses .*530.*rights"):
+            call()
+    queue.close()
+
+
 def test_the_memory_queue_keeps_what_was_sent_and_can_be_away() -> None:
     queue = MemoryQueue()
     queue.enqueue_job("job", needs_gpu=True)

@@ -144,7 +144,10 @@ async def run_sweeper(container: Container, background: BackgroundTasks) -> None
         except HeimdallError as error:
             background.troubled("sweeper", error.detail)
             continue
-        background.recovered("sweeper")
+        if report.trouble is not None:
+            background.troubled("sweeper", report.trouble)
+        else:
+            background.recovered("sweeper")
         for job_id, status in report.moved.items():
             log.warning("lost_job_moved", job_id=job_id, status=status.value)
 

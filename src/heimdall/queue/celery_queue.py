@@ -56,7 +56,7 @@ class CeleryQueue:
             with _translate_system_errors():
                 _check_folder(folder)
             return
-        with _translate_errors(), self._celery.connection_for_write() as connection:
+        with _translate_errors(self._celery), self._celery.connection_for_write() as connection:
             connection.ensure_connection(max_retries=1, interval_start=0, interval_step=0, timeout=1.5)
 
     def prepare(self) -> None:
@@ -71,8 +71,8 @@ class CeleryQueue:
             self._made.close()
 
     def _send(self, task: str, subject_id: str, kind: QueueKind) -> None:
-        with _translate_errors():
-            celery = self._celery
+        celery = self._celery
+        with _translate_errors(celery):
             queue = QueueNames(celery.conf.task_default_exchange).of(kind)
             celery.send_task(task, args=[subject_id], queue=queue, ignore_result=True)
 
@@ -84,7 +84,7 @@ def _check_folder(folder: Path) -> None:
 
 
 @contextmanager
-def _translate_errors() -> Iterator[None]:
+def _translate_errors(celery: Celery) -> Iterator[None]:
     from kombu.exceptions import KombuError, OperationalError
 
     try:
@@ -92,6 +92,12 @@ def _translate_errors() -> Iterator[None]:
             yield
     except (OperationalError, KombuError) as error:
         raise UnavailableError(f"The message broker does not answer ({error}). Start it or check its URL.") from error
+    except Exception as error:
+        # Each transport has errors of its own, such as AMQP's 530 for a user without permission.
+        connection = celery.connection_for_write()
+        if not isinstance(error, (*connection.connection_errors, *connection.channel_errors)):
+            raise
+        raise UnavailableError(f"The message broker refuses ({error}). Check its URL, and its user's rights.") from error
 
 
 @contextmanager

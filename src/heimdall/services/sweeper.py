@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from heimdall.domain.datasets import DatasetStatus
-from heimdall.domain.errors import NotFoundError, UnavailableError
+from heimdall.domain.errors import LockedError, NotFoundError, UnavailableError
 from heimdall.domain.jobs import JobStatus
 from heimdall.domain.ports import Clock, HeldLease, JobQueue, Store
 from heimdall.domain.workers import WorkerRegistry
@@ -30,11 +30,23 @@ class SweepReport:
     sent: tuple[str, ...] = ()
     sent_datasets: tuple[str, ...] = ()
     is_broker_away: bool = False
+    blocked: tuple[str, ...] = ()
+    """Jobs whose worker is gone or silent, but whose rows another transaction holds; they are tried again."""
 
     @property
     def is_quiet(self) -> bool:
         """True where there was nothing to do."""
-        return not (self.moved or self.sent or self.sent_datasets or self.is_broker_away)
+        return not (self.moved or self.sent or self.sent_datasets or self.is_broker_away or self.blocked)
+
+    @property
+    def trouble(self) -> str | None:
+        """What keeps this sweep from healing, as a sentence; a broker that is away is told by its own ping."""
+        if not self.blocked:
+            return None
+        return (
+            f"{len(self.blocked)} job(s) cannot be taken from a worker that is gone or silent, because a transaction holds them: "
+            f"{', '.join(self.blocked[:3])}. They are tried again; PostgreSQL's pg_stat_activity names the session."
+        )
 
 
 @dataclass
@@ -43,6 +55,8 @@ class _Watch:
 
     state: object
     silent_s: float = 0.0
+    is_blocked: bool = False
+    """Its row was held by another transaction when it was to be moved."""
 
 
 class Sweeper:
@@ -94,19 +108,34 @@ class Sweeper:
             waiting = tx.jobs.list_to_enqueue(now, latest=now + timedelta(seconds=MAX_DOUBT_S + self._settings.enqueue_doubt_s))
             building = [dataset for dataset in tx.datasets.find_all() if dataset.status is DatasetStatus.BUILDING]
         _watch(self._leases, {lease.job_id: lease.stamp for lease in leases}, elapsed_s)
-        moved = {lease.job_id: status for lease in leases if (status := self._expire(lease, now)) is not None}
+        moved = {lease.job_id: status for lease in leases if (status := self._try_to_expire(lease, now)) is not None}
+        blocked = tuple(job_id for job_id, watch in self._leases.items() if watch.is_blocked)
         requeued = [job_id for job_id, status in moved.items() if status is JobStatus.PENDING]
         sent, is_broker_away = self._send_jobs([*waiting, *(job_id for job_id in requeued if job_id not in waiting)], now)
         sent_datasets: tuple[str, ...] = ()
         _watch(self._builds, {dataset.id: (dataset.version, dataset.progress_percent) for dataset in building}, elapsed_s)
         if not is_broker_away:
             sent_datasets, is_broker_away = self._send_datasets()
-        return SweepReport(moved=moved, sent=sent, sent_datasets=sent_datasets, is_broker_away=is_broker_away)
+        return SweepReport(moved=moved, sent=sent, sent_datasets=sent_datasets, is_broker_away=is_broker_away, blocked=blocked)
 
     def _measure(self) -> float:
         """Return s since the last sweep; a long sleep (a frozen process) counts for little, because others slept with it."""
         before, self._swept_at = self._swept_at, self._monotonic()
         return min(self._swept_at - before, self._settings.lease_s / 2)
+
+    def _try_to_expire(self, lease: HeldLease, now: datetime) -> JobStatus | None:
+        """Expire one lease; a row that another transaction holds must not keep the other jobs waiting."""
+        watch = self._leases[lease.job_id]
+        try:
+            status = self._expire(lease, now)
+        except LockedError:
+            watch.is_blocked = True
+            for other in self._leases.values():
+                # Where all writers are kept out, nobody could write a heartbeat either: they get time for one.
+                other.silent_s = min(other.silent_s, self._settings.lease_s / 2)
+            return None
+        watch.is_blocked = False if status is not None else watch.is_blocked
+        return status
 
     def _expire(self, lease: HeldLease, now: datetime) -> JobStatus | None:
         if self._registry.is_gone(lease.worker_id):

@@ -130,11 +130,15 @@ class SqlStore:
         ``sqlite:///path`` or ``postgresql://…``. Nothing is opened before first use.
     busy_timeout_s
         s to wait for another writer's lock before UnavailableError.
+    idle_writer_s
+        s that a write transaction may pause on PostgreSQL before the server ends it: a process that is frozen between two statements
+        must not keep its rows from everyone else.
     """
 
-    def __init__(self, url: str, busy_timeout_s: float = 10.0) -> None:
+    def __init__(self, url: str, busy_timeout_s: float = 10.0, *, idle_writer_s: float = 10.0) -> None:
         self.url = parse_database_url(url)
         self.busy_timeout_s = busy_timeout_s
+        self._bound_writer = text(f"SET LOCAL idle_in_transaction_session_timeout = '{int(idle_writer_s * 1000)}ms'")
         self._dialect = Dialect("sqlite" if self.url.get_backend_name() == "sqlite" else "postgresql")
         self._inherited: _Pool | None = None
         self._pool = _Pool(open_engine(self.url, busy_timeout_s), self._dialect)
@@ -154,6 +158,8 @@ class SqlStore:
         borrowed = pool.kept_writer if self._dialect.is_sqlite else pool.engine.connect
         with translated_faults(pool.driver_error), self._writer_turn(pool), borrowed() as connection:
             self._begin(connection, "BEGIN IMMEDIATE")
+            if not self._dialect.is_sqlite:
+                connection.execute(self._bound_writer)
             transaction = SqlTransaction(connection, self._dialect)
             yield transaction
             transaction.events.flush()

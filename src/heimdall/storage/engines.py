@@ -15,6 +15,7 @@ _MIN_SQLITE: Final = (3, 35)
 _WAL_LIMIT_BYTES: Final = 64 * 1024 * 1024
 _CONNECT_TIMEOUT_S: Final = 3
 _IDLE_LIMIT_S: Final = 300
+"""s after which PostgreSQL ends a reader that holds a transaction and says nothing (a download over a slow line is one)."""
 _MAX_CONNECTIONS: Final = 64
 _KEPT_CONNECTIONS: Final = 8
 

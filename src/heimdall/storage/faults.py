@@ -43,6 +43,7 @@ _POSTGRES_MESSAGES: Final = {
     "40P01": BUSY_MESSAGE,  # deadlock_detected
     "55P03": BUSY_MESSAGE,  # lock_not_available
     "57014": BUSY_MESSAGE,  # query_canceled
+    "25P03": "The database ended a transaction that had paused for too long; nothing was written. Try again.",
     "3D000": "The database named in the database URL does not exist. Create it, then try again.",
     "28000": "The database refuses this user. Check user and password in the database URL.",
     "28P01": "The database refuses this password. Check user and password in the database URL.",

@@ -67,7 +67,7 @@ class SweeperThread:
             self._tidied_at = time.monotonic()
             with suppress(UnavailableError):
                 self._tidy()
-        self._note_trouble("The message broker does not answer." if report.is_broker_away else None)
+        self._note_trouble("The message broker does not answer." if report.is_broker_away else report.trouble)
         self._say(report)
 
     def _note_trouble(self, trouble: str | None) -> None:
