@@ -55,12 +55,17 @@ def test_an_act_that_is_rolled_back_leaves_no_line(store: Store) -> None:
         assert tx.audit.find(AuditQuery()) == []
 
 
-@pytest.mark.parametrize("change", ["UPDATE audit SET who = 'nobody'", "DELETE FROM audit"])
+WRITE_OVER = "INSERT OR REPLACE INTO audit SELECT position, timestamp, 'nobody', name, role, means, client, request_id, action, subject, subject_id, subject_name, detail FROM audit"  # noqa: E501
+
+
+@pytest.mark.parametrize("change", ["UPDATE audit SET who = 'nobody'", "DELETE FROM audit", "TRUNCATE audit", WRITE_OVER])
 def test_the_database_itself_refuses_to_change_a_line(backend: Any, change: str) -> None:
     store = backend.open()
     if backend.kind == "memory":
         assert not hasattr(type(store), "delete_audit")
         return
+    if change in {"sqlite": {"TRUNCATE audit"}, "postgresql": {WRITE_OVER}}[backend.kind]:
+        pytest.skip("the other database's own words")
     with store.write() as tx:
         tx.audit.append(make_entry())
     pool = store._own_pool()

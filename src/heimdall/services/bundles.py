@@ -21,7 +21,7 @@ from heimdall.domain.errors import (
     UnsupportedMediaError,
 )
 from heimdall.domain.models import CheckFailure, Examination, ExportOptions, TrainedModelDetail, Verification, VerificationCheck
-from heimdall.domain.ports import ArtifactStore, Clock, ModelVerifier, Store
+from heimdall.domain.ports import ArtifactStore, Clock, ModelVerifier, Store, Transaction
 from heimdall.services.audit import record
 from heimdall.services.bundle_reader import ReadBundle, explain_disk, read_bundle
 from heimdall.services.bundle_samples import make_sample_blocks
@@ -110,14 +110,32 @@ class BundleService:
     def _import(self, path: Path) -> tuple[TrainedModelDetail, bool]:
         with self._artifacts.scratch() as folder:
             read = read_bundle(path, folder, max_bytes=self._max_bytes, limits=self._limits)
-            known = self._find(read.bundle_hash) or self._find_origin(read)
-            if known is not None:
-                return known, False
-            examination = self._verifier.examine(read.onnx_path, read.samples_path)
-            failure = examination.failure or _check_opset(read, examination)
-            if failure is not None:
-                raise BundleError(failure.detail, field=failure.field, code=failure.code)
-            return self._keep(read, examination)
+            known = self._find(read.bundle_hash)
+            if known is None:
+                # A network that came from here is run all the same: its samples and its description may be others.
+                examination = self._verifier.examine(read.onnx_path, read.samples_path)
+                failure = examination.failure or _check_opset(read, examination)
+                if failure is not None:
+                    raise BundleError(failure.detail, field=failure.field, code=failure.code)
+                known = self._find_origin(read)
+            if known is None:
+                return self._keep(read, examination)
+            with self._store.write() as tx:
+                self._note_import(tx, known, is_known=True)
+            return known, False
+
+    def _note_import(self, tx: Transaction, model: TrainedModelDetail, *, is_known: bool) -> None:
+        detail = {"already_here": True} if is_known else {}
+        record(
+            tx,
+            AuditAction.IMPORT,
+            AuditSubject.MODEL,
+            model.id,
+            now=self._clock.now(),
+            name=model.name,
+            sha256=model.sha256,
+            **detail,
+        )
 
     def verify_file(self, path: Path) -> tuple[BundleSummary, Verification]:
         """Check a file and run its network without touching database or artifacts.
@@ -192,15 +210,7 @@ class BundleService:
                     return known
                 numbered = model.evolve(version=version)
                 tx.models.add(numbered)
-                record(
-                    tx,
-                    AuditAction.IMPORT,
-                    AuditSubject.MODEL,
-                    numbered.id,
-                    now=numbered.created_at,
-                    name=numbered.name,
-                    sha256=model.sha256,
-                )
+                self._note_import(tx, numbered, is_known=False)
             return numbered
         except ConflictError:
             known = self._find(bundle_hash)

@@ -20,6 +20,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import load
 
+from heimdall.domain.audit import AuditQuery
 from heimdall.domain.bundles import Integrity, check_integrity, make_integrity
 from heimdall.domain.datasets import CoordinateFrame
 from heimdall.domain.errors import (
@@ -628,6 +629,24 @@ def test_a_bundle_that_comes_back_to_where_it_was_made_is_here_already(tmp_path:
     bundle = world.write_bundle("model-1", tmp_path / "own.heimdall")
     assert world.bundles.import_file(bundle) == (model, False)
     assert len(world.models.find_all()) == 1
+
+
+def test_a_network_from_here_is_run_again_where_its_bundle_says_other_things(tmp_path: Path, sandbox: SandboxVerifier) -> None:
+    world = make_world(tmp_path / "artifacts", sandbox)
+    model = add_model(world)
+    bundle = world.write_bundle("model-1", tmp_path / "own.heimdall")
+    assert world.bundles.import_file(bundle) == (model, False)
+
+    def lie(document: dict[str, Any]) -> None:
+        first, second = document["sample_predictions"][:2]
+        first["expected_output_base64"] = second["expected_output_base64"]
+
+    with pytest.raises(BundleError):
+        world.bundles.import_file(change(bundle, lie, is_resealed=True))
+    with world.store.read() as tx:
+        entries = tx.audit.find(AuditQuery())
+    assert [entry.action for entry in entries] == ["import_refused", "import", "export"]
+    assert (entries[1].subject_id, entries[1].detail["already_here"]) == ("model-1", True)
 
 
 def test_a_bundle_with_the_id_of_another_network_is_a_model_of_its_own(tmp_path: Path) -> None:
