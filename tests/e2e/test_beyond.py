@@ -6,12 +6,16 @@ import base64
 import re
 import struct
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.e2e.studio import Studio, badge, card, chart, curve, tab, toast, wait_page, watch_of
+from heimdall.domain.events import Tick
+from heimdall.domain.jobs import Claim
+from tests.e2e.studio import Studio, badge, card, chart, curve, settle, tab, toast, wait_page, watch_of
 from tests.e2e.test_must_pass import delete_model
 from tests.serving import Served, make_container, serve
 
@@ -272,3 +276,103 @@ def test_the_newest_runs_of_long_names_fit_a_phone(open_page: Callable[..., Page
     page = open_page("/training?tab=metrics", width=360, studio=served)
     expect(page.get_by_role("button", name=re.compile(r"W+ running"))).to_be_visible()
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
+
+
+LAYOUT = """() => {
+  const box = (element) => element.getBoundingClientRect()
+  const dialog = document.querySelector('[role=dialog]')
+  return {dialog: box(dialog).toJSON(), plot: box(dialog.querySelector('svg.recharts-surface')).toJSON()}
+}"""
+
+
+def draw_run(served: Served, num_epochs: int, **values: Any) -> tuple[str, Claim]:
+    claim = served.claim(served.create_job(served.add_dataset(), job_name="drawn", epochs=500))
+    for epoch in range(1, num_epochs + 1):
+        served.record(claim, epoch, **values)
+    return claim.job_id, claim
+
+
+@pytest.mark.parametrize(("width", "height"), [(1440, 900), (360, 740)])
+def test_a_chart_alone_on_the_screen_fills_it_and_escape_leaves_step_by_step(
+    open_page: Callable[..., Page], served: Served, width: int, height: int
+) -> None:
+    job_id, _ = draw_run(served, 12)
+    page = open_page(f"/training?tab=metrics&runs={job_id}", width=width, height=height, studio=served)
+    chart(page, "Loss").get_by_role("button", name="Full screen").click()
+    dialog = page.get_by_role("dialog", name="Loss")
+    expect(curve(dialog, 0)).to_be_attached()
+    settle(page)
+    found = page.evaluate(LAYOUT)
+    assert found["dialog"]["bottom"] - found["plot"]["bottom"] <= 16, found
+    assert found["plot"]["height"] > 0.7 * found["dialog"]["height"], found
+    # Zoomed, Escape shows all, as the cursor's name says; then it closes, whatever tooltip is open.
+    dialog.get_by_role("slider").focus()
+    page.keyboard.press("Home")
+    page.keyboard.press("+")
+    strip = page.get_by_test_id("zoom-strip")
+    expect(strip).to_contain_text("Showing epochs")
+    page.keyboard.press("Escape")
+    expect(strip).not_to_contain_text("Showing epochs")
+    expect(dialog).to_be_visible()
+    dialog.get_by_role("button", name="Show as a table").focus()
+    expect(page.locator("[data-slot=tooltip]")).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(dialog).to_have_count(0)
+    expect(chart(page, "Loss").get_by_role("button", name="Full screen")).to_be_focused()
+    expect(page.locator("[data-slot=tooltip]")).to_have_count(0)
+    assert page.evaluate(IN_SIGHT), "nothing hangs over what has the focus"
+
+
+IN_SIGHT = """() => {
+  const at = document.activeElement.getBoundingClientRect()
+  return document.activeElement.contains(document.elementFromPoint(at.x + at.width / 2, at.y + at.height / 2))
+}"""
+
+
+@pytest.mark.parametrize(("width", "height"), [(1440, 900), (360, 740)])
+def test_the_strip_stands_below_the_charts_and_hides_nothing_from_the_keyboard(
+    open_page: Callable[..., Page], served: Served, width: int, height: int
+) -> None:
+    job_id, claim = draw_run(served, 12, learning_rate=1e-3, val_error_median_m=100.0, grad_norm=1.0)
+    page = open_page(f"/training?tab=metrics&runs={job_id}&zoom=2..6", width=width, height=height, studio=served)
+    strip = page.get_by_test_id("zoom-strip")
+    expect(strip).to_contain_text("6 newer points outside the view.")
+    charts = page.get_by_test_id("chart")
+    expect(charts.first).to_be_visible()
+    strip_box = strip.bounding_box()
+    assert strip_box is not None
+    assert strip_box["y"] + strip_box["height"] == pytest.approx(height, abs=1), "in sight, at the lower edge"
+    assert strip.evaluate(
+        "(strip) => [...document.querySelectorAll('[data-testid=chart]')].every("
+        "(one) => one.compareDocumentPosition(strip) & Node.DOCUMENT_POSITION_FOLLOWING)"
+    )
+    for button in page.get_by_role("button", name="Full screen").all():
+        button.focus()
+        assert page.evaluate(IN_SIGHT)
+    # A run that has ended gets no newer points: what is outside of its window is only outside.
+    served.container.jobs.cancel(job_id)
+    served.container.attempts.finish_cancelled(claim)
+    page.reload()
+    expect(strip).to_contain_text("Showing epochs 2 to 6.")
+    expect(badge(page.get_by_test_id("run-panel"), "cancelled")).to_be_visible()
+    expect(strip).not_to_contain_text("newer")
+
+
+def test_the_time_that_is_left_fits_a_phone_and_the_step_gives_way(open_page: Callable[..., Page], served: Served) -> None:
+    claim = served.claim(served.create_job(served.add_dataset(), job_name="long", epochs=5000))
+    served.record(claim, 1234)
+    page = open_page(width=360, studio=served)
+    where = card(page, claim.job_id)
+    expect(where).to_contain_text("epoch 1234 of 5000")
+    left = datetime.now(UTC) + timedelta(hours=13, minutes=20)
+    progress = {"progress_percent": 25.0, "total_batches": 4500, "estimated_completion": left}
+    tick = Tick(job_id=claim.job_id, attempt=1, current_epoch=1235, batch=1021, timestamp=datetime.now(UTC), **progress)
+
+    def is_said() -> bool:
+        served.container.live.publish_tick(tick)
+        return where.get_by_text("left").count() > 0
+
+    wait_page(page, is_said, where.inner_text)
+    expect(where).to_contain_text("step 1021 of 4500")
+    assert where.get_by_text("left").evaluate("(one) => one.scrollWidth <= one.clientWidth"), "the time is not cut"
+    assert where.evaluate("(card) => card.scrollWidth <= card.clientWidth")

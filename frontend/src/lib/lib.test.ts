@@ -97,6 +97,25 @@ describe('series', () => {
     expect(paddedDomain([-1, 0, 10], true)[0]).toBeGreaterThan(0)
     expect(roundTicks([1, 31], 6, true)).toEqual([5, 10, 15, 20, 25, 30])
     expect(logTicks([0.0009, 0.011])).toEqual([0.001, 0.002, 0.005, 0.01])
+    expect(logTicks([1e-6, 2e-2])).toEqual([1e-6, 1e-5, 1e-4, 1e-3, 1e-2])
+    expect(logTicks([0.0011, 0.0092])).toEqual([0.0015, 0.002, 0.003, 0.005, 0.007])
+  })
+  it.each([
+    [0.00175, 0.00231],
+    [0.00019, 0.0021],
+    [0.9, 1.15],
+    [1e-9, 1],
+    [3e-5, 1.2e-3],
+  ])('a log axis from %s to %s has enough round ticks inside, and not too many', (low, high) => {
+    const ticks = logTicks([low, high])
+    expect(ticks.length).toBeGreaterThanOrEqual(3)
+    expect(ticks.length).toBeLessThanOrEqual(10)
+    expect(ticks).toEqual([...ticks].sort((a, b) => a - b))
+    for (const tick of ticks) {
+      expect(tick).toBeGreaterThanOrEqual(low)
+      expect(tick).toBeLessThanOrEqual(high)
+      expect(Number(tick.toPrecision(3))).toBe(tick)
+    }
   })
 })
 

@@ -103,21 +103,22 @@ export function roundTicks([low, high]: readonly [number, number], count: number
   return ticks
 }
 
-/** 1, 2, 5 of each decade inside the domain, thinned to whole decades where there are many. */
+/** Round steps of a decade, from the widest apart to the closest. */
+const DECADE_STEPS = [[1], [1, 3], [1, 2, 5], [1, 1.5, 2, 3, 5, 7]]
+const FEWEST_LOG_TICKS = 4
+
+/** Round steps of each decade inside the domain, as wide apart as leaves four of them; in a domain too narrow for that, round numbers. */
 export function logTicks([low, high]: readonly [number, number]): number[] {
-  const first = Math.floor(Math.log10(low))
-  const last = Math.ceil(Math.log10(high))
-  const decades = Math.log10(high / low)
-  const steps = decades > 4 ? [1] : decades > 2 ? [1, 3] : [1, 2, 5]
-  const stride = Math.max(1, Math.ceil(decades / 8))
-  const ticks: number[] = []
-  for (let power = first; power <= last; power += stride) {
-    for (const step of steps) {
-      const tick = step * 10 ** power
-      if (tick >= low && tick <= high) ticks.push(Number(tick.toPrecision(6)))
-    }
+  const [first, last] = [Math.floor(Math.log10(low)), Math.ceil(Math.log10(high))]
+  const stride = Math.max(1, Math.ceil(Math.log10(high / low) / 8))
+  for (const steps of DECADE_STEPS) {
+    const ticks: number[] = []
+    for (let power = first; power <= last; power += stride)
+      ticks.push(...steps.map((step) => Number((step * 10 ** power).toPrecision(6))))
+    const inside = ticks.filter((tick) => tick >= low && tick <= high)
+    if (inside.length >= FEWEST_LOG_TICKS) return inside
   }
-  return ticks.length > 1 ? ticks : [low, high].map((edge) => Number(edge.toPrecision(3)))
+  return roundTicks([low, high], FEWEST_LOG_TICKS)
 }
 
 /** How far down, in px, the label of each level goes, so that no two stand closer than `gap` and none beyond `bottom`. */

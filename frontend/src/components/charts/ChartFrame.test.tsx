@@ -120,6 +120,20 @@ describe('a chart', () => {
     expect(screen.getByRole('cell', { name: 'nan' })).toBeInTheDocument()
   })
 
+  it('sets the signs of what happened at one place side by side, in order', () => {
+    draw({
+      marks: [
+        { x: 2, kind: 'crash', label: 'worker lost' },
+        { x: 2.001, kind: 'resume', label: 'resumed' },
+        { x: 3, kind: 'best', label: 'best epoch 3' },
+      ],
+    })
+    const at = (sign: string) => Number(screen.getByText(sign).getAttribute('x'))
+    expect(at('▶') - at('✕')).toBeCloseTo(12, 0)
+    expect(at('✕')).toBeCloseTo(58 + (600 - 58 - 18) / 2, 0)
+    expect(at('◆')).toBeCloseTo(600 - 18, 0)
+  })
+
   it('shows a single point', () => {
     const { view } = draw({ series: [{ id: 'a', name: 'a', color: 'red', points: [{ x: 1, y: 1 }] }], xDomain: [0, 2] })
     expect(view.container.querySelectorAll('.recharts-line-dot')).toHaveLength(1)

@@ -1,6 +1,7 @@
-import { memo, type RefObject, useCallback, useEffect, useMemo, useRef, useState } from 'react'
+import { type KeyboardEvent, memo, type RefObject, useCallback, useEffect, useMemo, useRef, useState } from 'react'
 import { Card } from '@/components/ui/card'
 import { Dialog, DialogContent, DialogTitle } from '@/components/ui/dialog'
+import { cn } from '@/lib/cn'
 import { saveBlob } from '@/lib/download'
 import { svgToPng } from '@/lib/svg-to-png'
 import { ChartTable } from './ChartTable'
@@ -10,7 +11,10 @@ import { HoverLayer, type Zoom } from './HoverLayer'
 import { LegendRow } from './LegendRow'
 import { LinePlot, type PlotFrame, yDomainOf } from './LinePlot'
 import { keepDomain, useSame, useTurn } from './steady'
-import { useElementWidth, useIsNear } from './useElementWidth'
+import { useElementSize, useIsNear } from './useElementSize'
+
+/** px of a plot among others; alone on the screen it takes what there is. */
+const HEIGHT = 232
 
 export interface ChartFrameProps {
   model: ChartModel
@@ -42,11 +46,11 @@ export const ChartFrame = memo(function ChartFrame(props: ChartFrameProps) {
             className="max-sm:h-[94dvh]"
             aria-describedby={undefined}
             onOpenAutoFocus={focusItself}
+            onEscapeKeyDown={leaveToKeys}
+            onKeyDown={(event) => isEscapeOf(event) && setLarge(false)}
           >
             <DialogTitle className="sr-only">{props.model.title}</DialogTitle>
-            <div className="min-h-0 flex-1 overflow-y-auto pt-10">
-              <ChartCard {...props} height={Math.max(280, innerHeight - 240)} />
-            </div>
+            <ChartCard {...props} />
           </DialogContent>
         </Dialog>
       )}
@@ -60,6 +64,13 @@ function focusItself(event: Event): void {
   if (event.currentTarget instanceof HTMLElement) event.currentTarget.focus()
 }
 
+/** Escape comes to the chart first, which may show all with it; only what the chart leaves closes the dialog. */
+const leaveToKeys = (event: Event) => event.preventDefault()
+
+/** An open tooltip does not keep the dialog open; a menu of it, which hangs elsewhere in the document, closes alone. */
+const isEscapeOf = ({ key, currentTarget, target }: KeyboardEvent) =>
+  key === 'Escape' && target instanceof Node && currentTarget.contains(target)
+
 function ChartCard({
   model,
   zoom,
@@ -67,13 +78,15 @@ function ChartCard({
   csvLinks,
   note,
   empty,
-  height = 232,
+  height: givenHeight,
   width,
   onNear,
   onEnlarge,
 }: ChartFrameProps & { onEnlarge?: () => void }) {
   const body = useRef<HTMLDivElement>(null)
-  const measured = useElementWidth(body)
+  const measured = useElementSize(body)
+  const isLarge = onEnlarge === undefined
+  const height = givenHeight ?? (isLarge ? measured.height : HEIGHT)
   const isNear = useIsNear(body, onNear)
   const [isTable, setTable] = useState(false)
   const { hidden, toggle } = useHiddenSeries(model)
@@ -81,12 +94,17 @@ function ChartCard({
     () => ({ ...model, series: model.series.filter((one) => !hidden.has(one.id)) }),
     [model, hidden],
   )
-  const plotWidth = width ?? measured
+  const plotWidth = width ?? measured.width
   const frame = useFrame(shown, plotWidth, height)
   const isEmpty = !model.series.some(isDrawn)
   const savePicture = usePicture(body, shown, csvLinks)
   return (
-    <Card className="flex flex-col pb-2" role="group" aria-label={model.title} data-testid="chart">
+    <Card
+      className={cn('flex flex-col pb-2', isLarge && 'min-h-0 flex-1 border-0')}
+      role="group"
+      aria-label={model.title}
+      data-testid="chart"
+    >
       <ChartTools
         title={model.title}
         links={csvLinks}
@@ -97,13 +115,18 @@ function ChartCard({
         onEnlarge={onEnlarge}
       />
       <LegendRow model={model} hidden={hidden} onToggle={toggle} />
-      <div ref={body} className="relative contain-layout contain-paint" style={{ height }}>
+      <div
+        ref={body}
+        className={cn('relative contain-layout contain-paint', isLarge && 'min-h-0 flex-1')}
+        style={isLarge ? undefined : { height }}
+      >
         {isEmpty ? (
           <p className="grid h-full place-items-center px-6 text-center text-sm text-muted">{empty}</p>
         ) : isTable ? (
           <ChartTable model={shown} />
         ) : (
           plotWidth > 0 &&
+          height > 0 &&
           (isNear || width !== undefined) && (
             <>
               <LinePlot frame={frame} series={shown.series} />

@@ -3,6 +3,7 @@ import { memo } from 'react'
 import { Button } from '@/components/ui/button'
 import { DropdownMenu, DropdownMenuContent, DropdownMenuItem, DropdownMenuTrigger } from '@/components/ui/dropdown-menu'
 import { Tooltip } from '@/components/ui/tooltip'
+import { cn } from '@/lib/cn'
 
 export interface CsvLink {
   name: string
@@ -23,8 +24,21 @@ interface ChartToolsProps {
 export const ChartTools = memo(function ChartTools(props: ChartToolsProps) {
   const { title, links, isTable, canSave, onSave, onTable, onEnlarge } = props
   return (
-    <div className="flex items-center gap-1 py-2 pr-2 pl-4 max-sm:flex-wrap max-sm:justify-end">
-      <h2 className="mr-auto min-w-0 font-semibold max-sm:basis-full max-sm:pt-1">{title}</h2>
+    <div
+      className={cn(
+        'flex items-center gap-1 py-2 pr-2 pl-4 max-sm:flex-wrap max-sm:justify-end',
+        // Alone on the screen, the button that closes stands in this row.
+        !onEnlarge && 'sm:pt-2.5 sm:pr-14',
+      )}
+    >
+      <h2
+        className={cn(
+          'mr-auto min-w-0 font-semibold max-sm:basis-full max-sm:pt-1',
+          !onEnlarge && 'max-sm:py-2 max-sm:pr-12',
+        )}
+      >
+        {title}
+      </h2>
       <CsvLinks links={links} />
       <Tooltip text="Save as PNG">
         <Button variant="ghost" size="icon" aria-label="Save as PNG" disabled={!canSave} onClick={onSave}>

@@ -1,4 +1,4 @@
-import { type KeyboardEvent, type PointerEvent, useRef, useState } from 'react'
+import { type KeyboardEvent, type PointerEvent, useEffect, useRef, useState } from 'react'
 import { nearestIndex } from '@/lib/series'
 import { type ChartModel, isDrawn, PLOT } from './chart-types'
 import { useHoverLine, useHoverX } from './hover'
@@ -22,6 +22,7 @@ export function HoverLayer(props: HoverLayerProps) {
   const hoverX = useHoverX()
   const layer = useRef<HTMLDivElement>(null)
   const [drag, setDrag] = useState<{ from: number; to: number } | null>(null)
+  useEffect(() => () => line.set(null), [line])
   const lines = series.filter((one) => !one.faint)
   // Where no value is finite, the cursor goes along the marks.
   const main: readonly { x: number }[] =

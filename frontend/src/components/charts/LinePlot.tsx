@@ -16,6 +16,8 @@ const MARK_SIGN: Record<ChartMark['kind'], string> = { pause: '❚❚', resume: 
 const LABEL = { fontSize: 11, fill: 'var(--muted)' }
 /** px from one level's label to the next. */
 const LABEL_HEIGHT = 14
+/** px from one mark's sign to the next. */
+const SIGN_WIDTH = 12
 
 /** A level is shown up to this multiple of the highest point. */
 const REFERENCE_REACH = 1.5
@@ -69,8 +71,17 @@ const Frame = memo(function Frame(frame: PlotFrame) {
   const { width, height, marks, references, xDomain, yDomain, hasLevels, isLogY, isWholeX, formatX, formatY } = frame
   const xTicks = roundTicks(xDomain, Math.max(3, Math.floor(width / 110)), isWholeX)
   const levels = references.filter((level) => level.y >= yDomain[0] && level.y <= yDomain[1])
-  const places = placeIn(frame)(levels.map(({ y }) => ({ x: xDomain[1], y }))).map((place) => place.y)
+  const toPixels = placeIn(frame)
+  const places = toPixels(levels.map(({ y }) => ({ x: xDomain[1], y }))).map((place) => place.y)
   const down = spreadLabels(places, LABEL_HEIGHT, height - PLOT.bottom - LABEL_HEIGHT)
+  // What ends a worker and what starts the next is often one place; the signs then stand side by side, in order.
+  const broken = marks.filter((mark) => mark.kind === 'broken')
+  const moments = marks.filter((mark) => mark.kind !== 'broken')
+  const aside = spreadLabels(
+    toPixels(moments.map(({ x }) => ({ x, y: yDomain[1] }))).map((place) => place.x),
+    SIGN_WIDTH,
+    width,
+  )
   const yTicks = isLogY ? logTicks(yDomain) : roundTicks(yDomain, Math.max(2, Math.floor(height / 48)))
   return (
     <LineChart
@@ -115,8 +126,11 @@ const Frame = memo(function Frame(frame: PlotFrame) {
           label={{ value: level.label, position: 'insideTopRight', offset: 2, dy: down[index] ?? 0, ...LABEL }}
         />
       ))}
-      {marks.map((mark) => (
-        <Mark key={`${mark.kind}${mark.x}${mark.color}`} mark={mark} y={yDomain[0]} />
+      {broken.map((mark) => (
+        <BrokenMark key={`${mark.kind}${mark.x}${mark.color}`} mark={mark} y={yDomain[0]} />
+      ))}
+      {moments.map((mark, index) => (
+        <Moment key={`${mark.kind}${mark.x}${mark.color}`} mark={mark} aside={aside[index] ?? 0} />
       ))}
       <Lines frame={frame} />
     </LineChart>
@@ -180,13 +194,15 @@ const Line = memo(function Line({ points, color, dash, faint, toPixels }: ChartS
   )
 })
 
-function Mark({ mark, y }: { mark: ChartMark; y: number }) {
+function BrokenMark({ mark, y }: { mark: ChartMark; y: number }) {
+  const fill = mark.color ?? MARK_COLOR.broken
+  const label = { value: `${MARK_SIGN.broken} ${mark.label}`, position: 'top' as const, fontSize: 10, fill }
+  return <ReferenceDot x={mark.x} y={y} r={0} label={label} />
+}
+
+/** Something that happened to the run: a line at its place, and its sign above, moved `aside` where another stands there. */
+function Moment({ mark, aside }: { mark: ChartMark; aside: number }) {
   const color = mark.color ?? MARK_COLOR[mark.kind]
-  const label = { value: MARK_SIGN[mark.kind], fontSize: 10, fill: color }
-  if (mark.kind === 'broken')
-    return (
-      <ReferenceDot x={mark.x} y={y} r={0} label={{ ...label, value: `✕ ${mark.label}`, position: 'top' as const }} />
-    )
   return (
     <ReferenceLine
       x={mark.x}
@@ -195,7 +211,7 @@ function Mark({ mark, y }: { mark: ChartMark; y: number }) {
       strokeDasharray={mark.kind === 'best' ? '1 3' : '4 3'}
       label={(place: { viewBox?: { x?: number; y?: number } }) => (
         <text
-          x={place.viewBox?.x}
+          x={(place.viewBox?.x ?? 0) + aside}
           y={(place.viewBox?.y ?? PLOT.top) - 4}
           textAnchor="middle"
           fontSize={10}

@@ -2,13 +2,20 @@ import { type RefObject, useRef, useState } from 'react'
 
 type Opener = RefObject<HTMLElement | null>
 
+let isReturning = false
+
+/** True while the focus goes back to what opened a dialog: the person has just used it, so its tooltip would only be in the way. */
+export const isFocusReturning = (): boolean => isReturning
+
 /** Gives the focus back to what had it when a dialog opened. Radix gives it back only to a `Trigger`; ours are opened by state. */
 export function useFocusReturn() {
   const opener: Opener = useRef<HTMLElement | null>(null)
   const onCloseAutoFocus = (event: Event) => {
     if (!opener.current?.isConnected || opener.current === document.body) return
     event.preventDefault()
+    isReturning = true
     opener.current.focus()
+    isReturning = false
   }
   return { opener, onCloseAutoFocus }
 }

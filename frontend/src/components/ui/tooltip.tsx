@@ -1,5 +1,6 @@
 import { Tooltip as TooltipPrimitive } from 'radix-ui'
 import type { ReactNode } from 'react'
+import { isFocusReturning } from './focus-return'
 
 export const TooltipProvider = TooltipPrimitive.Provider
 
@@ -12,7 +13,9 @@ interface TooltipProps {
 export function Tooltip({ text, children }: TooltipProps) {
   return (
     <TooltipPrimitive.Root>
-      <TooltipPrimitive.Trigger asChild>{children}</TooltipPrimitive.Trigger>
+      <TooltipPrimitive.Trigger asChild onFocus={(event) => isFocusReturning() && event.preventDefault()}>
+        {children}
+      </TooltipPrimitive.Trigger>
       <TooltipPrimitive.Portal>
         <TooltipPrimitive.Content
           data-slot="tooltip"

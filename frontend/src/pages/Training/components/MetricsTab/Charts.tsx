@@ -2,6 +2,7 @@ import { useMemo } from 'react'
 import type { Zoom } from '@/components/charts/HoverLayer'
 import { countGaps, isThinnedRun } from '@/lib/curves'
 import { formatCount, formatMetres, plural } from '@/lib/format'
+import { isWatched } from '../../hooks/useTrainingWebSocket'
 import { useYardsticks } from '../../hooks/useYardsticks'
 import { AccuracyChart } from './AccuracyChart'
 import type { ChartView } from './chart-model'
@@ -32,15 +33,14 @@ export function Charts({ whole, shown, onZoom }: ChartsProps) {
   const chart = { view: shown, onZoom }
   const zoom = shown.zoom
   const newest = whole.xDomain[1]
-  const numNewer = zoom
-    ? (first?.rows.filter((row) => whole.xKind === 'epoch' && row.epoch > zoom[1] && newest > zoom[1]).length ?? 0)
-    : 0
+  const isGrowing = first !== undefined && isWatched(first.job)
+  const numNewer =
+    zoom && isGrowing
+      ? (first?.rows.filter((row) => whole.xKind === 'epoch' && row.epoch > zoom[1] && newest > zoom[1]).length ?? 0)
+      : 0
   return (
     <div className="grid items-start gap-4 xl:grid-cols-[minmax(0,1fr)_20rem]">
       <div className="flex min-w-0 flex-col gap-4">
-        <ZoomStrip view={whole} zoom={zoom} onZoom={onZoom} numNewer={numNewer}>
-          <PointCount view={whole} />
-        </ZoomStrip>
         <LossChart {...chart} />
         <AccuracyChart {...chart} />
         <LearningRateChart {...chart} />
@@ -50,6 +50,9 @@ export function Charts({ whole, shown, onZoom }: ChartsProps) {
           <GradientChart {...chart} />
           <ThroughputChart {...chart} />
         </div>
+        <ZoomStrip view={whole} zoom={zoom} onZoom={onZoom} numNewer={numNewer}>
+          <PointCount view={whole} />
+        </ZoomStrip>
       </div>
       <div className="flex flex-col gap-4 xl:sticky xl:top-14 max-xl:grid max-xl:items-start max-xl:md:grid-cols-2">
         {whole.runs.map((run, index) => (

@@ -21,7 +21,7 @@ interface ZoomStripProps {
   children: ReactNode
 }
 
-/** The whole run in small: shows the window that all charts share; dragging draws another. */
+/** The whole run in small, below the charts and always in sight: shows the window that all charts share; dragging draws another. */
 export function ZoomStrip({ view, zoom, onZoom, numNewer, children }: ZoomStripProps) {
   const strip = useRef<HTMLDivElement>(null)
   const [drag, setDrag] = useState<[number, number] | null>(null)
@@ -41,7 +41,7 @@ export function ZoomStrip({ view, zoom, onZoom, numNewer, children }: ZoomStripP
     onZoom(high - low > 0.005 ? [domain[0] + low * span, domain[0] + high * span] : null)
   }
   return (
-    <div className="sticky top-12 z-10 flex flex-col gap-1 bg-ground py-1" data-testid="zoom-strip">
+    <div className="sticky bottom-0 z-10 flex flex-col gap-1 bg-ground py-1" data-testid="zoom-strip">
       <div style={{ paddingLeft: PLOT.left, paddingRight: PLOT.right }}>
         <div
           ref={strip}

@@ -1,17 +1,23 @@
 import { type RefObject, useLayoutEffect, useState } from 'react'
 
-/** Width in whole pixels, 0 until laid out. */
-export function useElementWidth(ref: RefObject<HTMLElement | null>): number {
-  const [width, setWidth] = useState(0)
+const NO_SIZE = { width: 0, height: 0 }
+
+/** Inner size in whole pixels, 0 until laid out. */
+export function useElementSize(ref: RefObject<HTMLElement | null>): typeof NO_SIZE {
+  const [size, setSize] = useState(NO_SIZE)
   useLayoutEffect(() => {
     const element = ref.current
     if (!element) return
-    setWidth(Math.floor(element.clientWidth))
-    const observer = new ResizeObserver(() => setWidth(Math.floor(element.clientWidth)))
+    const measure = () => {
+      const { clientWidth: width, clientHeight: height } = element
+      setSize((old) => (old.width === width && old.height === height ? old : { width, height }))
+    }
+    measure()
+    const observer = new ResizeObserver(measure)
     observer.observe(element)
     return () => observer.disconnect()
   }, [ref])
-  return width
+  return size
 }
 
 /** True once the element is near the view; charts out of sight cost nothing. */
