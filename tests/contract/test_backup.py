@@ -325,9 +325,27 @@ def test_a_backup_of_an_older_schema_is_brought_to_this_one(make_instance: Calla
     old, new = make_instance("sqlite"), make_instance("sqlite")
     fill(old)
     old.backups.write(tmp_path / "b.tar")
-    # The schema before has the same columns in the tables that are saved.
-    forge(tmp_path / "b.tar", tmp_path / "first.tar", revision="0005")
-    assert HEAD_REVISION != "0005"
+    assert HEAD_REVISION != "0006"
+    older: dict[str, bytes] = {}
+
+    def drop_new_column(name: str, content: bytes) -> bytes:
+        """Write the jobs as revision 0006 did, which had no ``silent_since``; its other saved columns are the same."""
+        if not name.endswith("jobs.jsonl"):
+            return content
+        rows = [orjson.loads(line) for line in content.splitlines()]
+        place = rows[0].index("silent_since")
+        older[name] = b"".join(orjson.dumps(row[:place] + row[place + 1 :]) + b"\n" for row in rows)
+        return older[name]
+
+    rewrite(tmp_path / "b.tar", tmp_path / "rows.tar", drop_new_column)
+    ((name, content),) = older.items()
+    jobs = {"size_bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+    with tarfile.open(tmp_path / "b.tar") as tar:
+        handle = tar.extractfile("manifest.json")
+        assert handle is not None
+        tables = orjson.loads(handle.read())["manifest"]["tables"]
+    tables = [table | jobs if table["name"] in name else table for table in tables]
+    forge(tmp_path / "rows.tar", tmp_path / "first.tar", revision="0006", tables=tables)
     new.restores.restore(tmp_path / "first.tar")
     assert new.rows() == old.rows()
 
