@@ -179,6 +179,24 @@ def test_one_socket_per_job_however_many_look(open_page: Callable[..., Page], st
         assert len(opened) == 2, opened
 
 
+def test_a_cancelled_job_whose_card_is_filtered_away_keeps_no_socket(open_page: Callable[..., Page], studio: Studio) -> None:
+    job_id = studio.start_job("cancelled out of sight")
+    page = open_page("/training?status=running")
+    watch = watch_of(page)
+    where = card(page, job_id)
+    expect(badge(where, "running")).to_be_visible()
+    wait_page(page, lambda: len(watch.open_sockets()) == 1, lambda: f"open: {watch.open_sockets()}")
+    where.get_by_role("button", name="Cancel", exact=True).click()
+    page.get_by_role("alertdialog").get_by_role("button", name="Cancel the job").click()
+    expect(where).to_have_count(0)
+    wait_page(page, lambda: not watch.open_sockets(), lambda: f"open: {watch.open_sockets()}")
+    studio.wait_job(job_id, {"cancelled"})
+    assert studio.client.delete(f"/training/jobs/{job_id}").status_code == 204
+    page.goto("/training")
+    expect(card(page, job_id)).to_have_count(0)
+    wait_page(page, lambda: not watch.open_sockets(), lambda: f"open: {watch.open_sockets()}")
+
+
 def test_view_state_is_restored_by_reload_and_back(open_page: Callable[..., Page], studio: Studio) -> None:
     job = studio.finished_job()
     page = open_page()

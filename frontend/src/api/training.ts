@@ -134,6 +134,9 @@ export const listArchitectures = async () =>
 export const listDatasets = async (): Promise<Dataset[]> =>
   (await request<DatasetPage>({ url: '/training/datasets' })).datasets
 
+export const deleteDataset = (datasetId: string) =>
+  request<void>({ method: 'DELETE', url: `/training/datasets/${id(datasetId)}` })
+
 export const listModels = async (): Promise<TrainedModel[]> =>
   (await requestTagged<ModelPage>('/training/models', {})).models
 

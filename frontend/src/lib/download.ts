@@ -10,6 +10,15 @@ export function saveBlob(blob: Blob, filename: string): void {
   setTimeout(() => URL.revokeObjectURL(url), 60_000)
 }
 
+/** A file's name from a name that a person gave: letters, digits and dashes; empty where nothing is left. */
+export function fileStem(name: string): string {
+  const ascii = name.normalize('NFKD').replace(/[^\x20-\x7e]/g, '')
+  return ascii
+    .replace(/[^A-Za-z0-9._-]+/g, '-')
+    .slice(0, 100)
+    .replace(/^[-._]+|[-._]+$/g, '')
+}
+
 /** The clipboard API exists only on secure origins; a plain-http address in a local network falls back. */
 export async function copyText(text: string): Promise<void> {
   if (navigator.clipboard) {

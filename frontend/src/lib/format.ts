@@ -32,6 +32,12 @@ export function formatPercent(share: number | null | undefined, digits = 1): str
   return `${(share * 100).toFixed(digits)} %`
 }
 
+/** How many true positions lie inside the ellipses that promise 68 %, and what that says of their size. */
+export function describeCoverage(share: number): string {
+  const verdict = share > 0.73 ? 'drawn too large' : share < 0.63 ? 'drawn too small' : 'as promised'
+  return `hold ${formatNumber(share * 100, 3)} % of the true positions: ${verdict}`
+}
+
 /** 62.4 -> "62 %": never 100 before it is done. */
 export function formatProgress(percent: number): string {
   return `${Math.floor(percent)} %`

@@ -42,6 +42,17 @@ function compile(term: string): Test {
   return (_job, haystack) => haystack.includes(word)
 }
 
+/** What is wrong with a term that looks like a comparison and is none; null where nothing does. */
+export function explainQuery(query: string): string | null {
+  for (const term of query.split(/\s+/).filter((word) => /[<>=]/.test(word))) {
+    const match = COMPARISON.exec(term)
+    if (!match) return `“${term}” is no comparison. Write a name, a sign and a number without spaces, such as loss<0.1.`
+    if (!NUMBERS[match[1]?.toLowerCase() ?? ''])
+      return `“${match[1]}” is nothing that can be compared. Choose from ${SEARCH_NUMBERS.join(', ')}.`
+  }
+  return null
+}
+
 function compare(value: number, operator: string, limit: number): boolean {
   switch (operator) {
     case '<':

@@ -2,8 +2,10 @@ import { describe, expect, it } from 'vitest'
 import { growDomain, keepDomain } from '@/components/charts/steady'
 import { makeJob, makeMetric } from '@/test/samples'
 import { countGaps, curveOf, epochsOfWindow, makeX } from './curves'
+import { fileStem } from './download'
 import { formSchema } from './field-schema'
 import {
+  describeCoverage,
   formatClock,
   formatDuration,
   formatMetres,
@@ -14,7 +16,7 @@ import {
 } from './format'
 import { judgeFreshness } from './freshness'
 import { estimateRun, toCli, toCurl, toFormValues } from './job-form'
-import { searchJobs, sortJobs } from './job-query'
+import { explainQuery, searchJobs, sortJobs } from './job-query'
 import { JOB_LIMITS } from './limits'
 import { readLogLine } from './log-line'
 import { attemptStarts, mergeRows, thinRows } from './metric-rows'
@@ -154,8 +156,31 @@ describe('searching jobs', () => {
     expect(ids('nothing<3')).toEqual([])
     expect(ids('  ')).toEqual(['a', 'b'])
   })
+  it('says how to search where a comparison is none', () => {
+    expect(explainQuery('loss<<')).toBe(
+      '“loss<<” is no comparison. Write a name, a sign and a number without spaces, such as loss<0.1.',
+    )
+    expect(explainQuery('cells speed>3')).toMatch(/^“speed” is nothing that can be compared\. Choose from loss, error/)
+    expect(explainQuery('cells loss<0.1 error>=5')).toBeNull()
+    expect(explainQuery('')).toBeNull()
+  })
   it('sorts what is unknown last', () =>
     expect(sortJobs([...jobs].reverse(), 'loss').map((job) => job.id)).toEqual(['a', 'b']))
+})
+
+describe('words', () => {
+  it('says what the coverage of the ellipses means', () => {
+    expect(describeCoverage(0.995)).toBe('hold 99.5 % of the true positions: drawn too large')
+    expect(describeCoverage(0.68)).toMatch(/as promised$/)
+    expect(describeCoverage(0.4)).toMatch(/drawn too small$/)
+  })
+  it('makes the name of a file from any name', () => {
+    expect(fileStem('cells, deepsets-s')).toBe('cells-deepsets-s')
+    expect(fileStem('../../etc/passwd')).toBe('etc-passwd')
+    expect(fileStem('Über 塔')).toBe('Uber')
+    expect(fileStem('x'.repeat(255))).toHaveLength(100)
+    expect(fileStem('塔')).toBe('')
+  })
 })
 
 describe('freshness', () => {

@@ -48,6 +48,8 @@ export interface TrainingState {
   ticks: Map<string, Tick>
   /** When the page last heard anything true from the engine, by the page's clock. */
   heardAt: number | null
+  /** How far the page's clock is ahead of the server's, in ms; null until both were compared. */
+  clockAhead: number | null
   /** When something was last heard of each job; a tick is as good as a heartbeat. */
   jobHeardAt: Map<string, number>
 
@@ -88,6 +90,7 @@ export const initialState = {
   modelsError: null,
   wsConnected: false,
   heardAt: null,
+  clockAhead: null,
 }
 
 export const emptyMaps = () => ({
@@ -162,14 +165,22 @@ export function withoutEntry<V>(map: Map<string, V>, key: string): Map<string, V
   return copy
 }
 
+/** How far the page's clock is ahead of the server's, by the newest frame that is never a replay; in ms. */
+export function noteClock(ahead: number | null, frames: readonly EventFrame[]): number | null {
+  const newest = frames.findLast((frame) => frame.seq === null || frame.event === 'connected')
+  const said = newest ? Date.parse(newest.timestamp) : Number.NaN
+  return Number.isNaN(said) ? ahead : Date.now() - said
+}
+
 /**
- * A heartbeat that differs from the one known was made since the last look, so the worker lived just now by
- * the page's own clock: the server's clock may be off.
+ * A heartbeat that differs from the one known was made since the last look: when, by the page's own clock, is known
+ * as soon as the two clocks have been compared. Until then the worker counts as heard now.
  */
 export function noteHeartbeats(
   heard: Map<string, number>,
   known: readonly TrainingJob[],
   fresh: readonly TrainingJob[],
+  clockAhead: number | null = null,
 ): Map<string, number> {
   const before = new Map(known.map((job) => [job.id, job.worker_seen_at]))
   const alive = fresh.filter(
@@ -177,7 +188,11 @@ export function noteHeartbeats(
   )
   if (alive.length === 0) return heard
   const copy = new Map(heard)
-  for (const job of alive) copy.set(job.id, Date.now())
+  for (const job of alive) {
+    const at =
+      clockAhead === null ? Date.now() : Math.min(Date.now(), Date.parse(job.worker_seen_at ?? '') + clockAhead)
+    copy.set(job.id, Math.max(copy.get(job.id) ?? 0, at))
+  }
   return copy
 }
 

@@ -1,7 +1,8 @@
 import { HttpResponse, http } from 'msw'
-import { describe, expect, it, vi } from 'vitest'
-import { makeJob, makeMetric } from '@/test/samples'
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
+import { makeFrame, makeJob, makeMetric } from '@/test/samples'
 import { server } from '@/test/setup'
+import { noteClock, noteHeartbeats } from './trainingState'
 import { mostRows, ROOM_TO_GROW, useTrainingStore } from './trainingStore'
 
 const API = '*/api/v1/training'
@@ -229,4 +230,23 @@ describe('news of one animation frame', () => {
     expect(rows().at(-1)?.epoch).toBe(5000)
     expect(rows().find((row) => row.val_loss === 99)?.epoch).toBe(700)
   })
+})
+
+describe('when a worker was last heard', () => {
+  const now = Date.parse('2026-11-28T16:00:00Z')
+  const at = (seconds: number) => new Date(now + seconds * 1000).toISOString()
+  beforeEach(() => vi.useFakeTimers({ now }))
+  afterEach(() => vi.useRealTimers())
+
+  it('is the time of the heartbeat and not that of the look, whatever the server’s clock says', () => {
+    const known = makeJob({ worker_seen_at: at(3580) })
+    const fresh = { ...known, worker_seen_at: at(3594) } // the server is an hour ahead, and its worker was heard 6 s ago
+    const ahead = noteClock(null, [makeFrame(null, { timestamp: at(3600) })])
+    expect(ahead).toBe(-3600_000)
+    expect(noteHeartbeats(new Map(), [known], [fresh], ahead).get(known.id)).toBe(now - 6000)
+    expect(noteHeartbeats(new Map([[known.id, now - 1000]]), [known], [fresh], ahead).get(known.id)).toBe(now - 1000)
+    expect(noteHeartbeats(new Map(), [known], [fresh]).get(known.id)).toBe(now)
+  })
+  it('takes no replayed frame for the time', () =>
+    expect(noteClock(7, [makeFrame(3, { timestamp: at(-900) })])).toBe(7))
 })

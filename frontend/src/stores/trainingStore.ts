@@ -10,6 +10,7 @@ import {
   isWholeJob,
   keepNewer,
   newInfo,
+  noteClock,
   noteFrames,
   noteHeartbeats,
   type TrainingState,
@@ -51,7 +52,7 @@ export const useTrainingStore = create<TrainingState>()((set, get) => ({
         jobsState: 'ready',
         jobsError: null,
         heardAt: Date.now(),
-        jobHeardAt: noteHeartbeats(state.jobHeardAt, state.jobs, list.jobs),
+        jobHeardAt: noteHeartbeats(state.jobHeardAt, state.jobs, list.jobs, state.clockAhead),
       }))
     } catch (error) {
       const fault = toApiError(error)
@@ -178,7 +179,7 @@ export const useTrainingStore = create<TrainingState>()((set, get) => ({
       if (update.version !== undefined && update.version < known.version) return state
       return {
         jobs: state.jobs.map((job) => (job === known ? { ...known, ...update } : job)),
-        jobHeardAt: noteHeartbeats(state.jobHeardAt, [known], [{ ...known, ...update }]),
+        jobHeardAt: noteHeartbeats(state.jobHeardAt, [known], [{ ...known, ...update }], state.clockAhead),
       }
     })
   },
@@ -226,7 +227,11 @@ export const useTrainingStore = create<TrainingState>()((set, get) => ({
   },
 
   noteHeard(frames) {
-    change((state) => ({ heardAt: Date.now(), jobHeardAt: noteFrames(state.jobHeardAt, frames) }))
+    change((state) => ({
+      heardAt: Date.now(),
+      clockAhead: noteClock(state.clockAhead, frames),
+      jobHeardAt: noteFrames(state.jobHeardAt, frames),
+    }))
   },
 }))
 

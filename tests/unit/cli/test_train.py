@@ -13,6 +13,7 @@ from rich.cells import cell_len
 from heimdall.cli.output import Output
 from heimdall.cli.progress import JobView, describe_eta, describe_figures
 from heimdall.cli.train import _OPTIONS
+from heimdall.cli.watch import print_baselines
 from heimdall.domain.jobs import TrainingJobConfig
 from tests.unit.cli.fakes import FakeServer, FakeSocket, connected, frame, make_job
 
@@ -130,3 +131,12 @@ def test_eighty_columns_hold_name_bar_epoch_figures_and_time_left_at_once(monkey
     assert all(words in bar for words in ("━━━", "33 %", "epoch 1/3", " left"))
     assert figures.strip() == "loss 1.5  val 1.25  median 140.1 m"
     assert max(map(cell_len, lines)) <= 80
+
+
+def test_a_baseline_that_does_not_apply_says_so_and_not_as_an_error() -> None:
+    written = io.StringIO()
+    out = Output(as_json=False, stdout=written)
+    print_baselines(out, [{"name": "kNN", "error_median_m": 12.0}, {"name": "MAP", "reason": "This data set has no toa_offset_us."}])
+    assert written.getvalue() == (
+        "  beside it: kNN, median error 12 m\n  beside it: MAP, does not apply here. This data set has no toa_offset_us.\n"
+    )

@@ -6,7 +6,7 @@ import { ChartFrame } from './ChartFrame'
 import type { ChartModel } from './chart-types'
 
 vi.mock('@/lib/svg-to-png', () => ({ svgToPng: vi.fn(async () => new Blob()) }))
-vi.mock('@/lib/download', () => ({ saveBlob: () => undefined }))
+vi.mock('@/lib/download', async (original) => ({ ...(await original<object>()), saveBlob: () => undefined }))
 
 const model: ChartModel = {
   title: 'Loss',

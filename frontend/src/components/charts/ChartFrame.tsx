@@ -2,7 +2,7 @@ import { type KeyboardEvent, memo, type RefObject, useCallback, useEffect, useMe
 import { Card } from '@/components/ui/card'
 import { Dialog, DialogContent, DialogTitle } from '@/components/ui/dialog'
 import { cn } from '@/lib/cn'
-import { saveBlob } from '@/lib/download'
+import { fileStem, saveBlob } from '@/lib/download'
 import { svgToPng } from '@/lib/svg-to-png'
 import { ChartTable } from './ChartTable'
 import { ChartTools, type CsvLink } from './ChartTools'
@@ -155,7 +155,7 @@ function usePicture(body: RefObject<HTMLElement | null>, model: ChartModel, link
       caption: links.map((link) => link.name).join(' · '),
       legend: model.series.filter((one) => !one.faint).map((one) => ({ ...one, name: nameOf(one) })),
     })
-    saveBlob(picture, `${model.title.toLowerCase().replace(/[^a-z0-9]+/g, '-')}.png`)
+    saveBlob(picture, `${fileStem([links[0]?.name, model.title].join(' '))}.png`)
   }, [body])
 }
 

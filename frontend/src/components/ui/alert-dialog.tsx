@@ -40,10 +40,12 @@ export function ConfirmDialog(props: ConfirmDialogProps) {
           <AlertPrimitive.Content
             onCloseAutoFocus={onCloseAutoFocus}
             data-slot="alert-dialog-content"
-            className="pointer-events-auto flex w-full max-w-md animate-in flex-col gap-3 rounded-card border bg-raised p-5 shadow-float outline-none"
+            className="pointer-events-auto flex max-h-full w-full max-w-md animate-in flex-col gap-3 overflow-y-auto rounded-card border bg-raised p-5 shadow-float outline-none"
           >
             <RememberFocus opener={opener} />
-            <AlertPrimitive.Title className="text-lg font-semibold">{title}</AlertPrimitive.Title>
+            <AlertPrimitive.Title className="line-clamp-3 shrink-0 text-lg font-semibold" title={title}>
+              {title}
+            </AlertPrimitive.Title>
             <AlertPrimitive.Description asChild>
               <div className="flex flex-col gap-2 text-muted">{children}</div>
             </AlertPrimitive.Description>

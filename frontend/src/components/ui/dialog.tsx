@@ -57,9 +57,15 @@ export function DialogHeader({ className, ...props }: ComponentProps<'div'>) {
   )
 }
 
+/** A name of 255 letters takes three lines at most; pointing at it shows the rest. */
 export function DialogTitle({ className, ...props }: ComponentProps<typeof DialogPrimitive.Title>) {
   return (
-    <DialogPrimitive.Title data-slot="dialog-title" className={cn('text-lg font-semibold', className)} {...props} />
+    <DialogPrimitive.Title
+      data-slot="dialog-title"
+      title={typeof props.children === 'string' ? props.children : undefined}
+      className={cn('line-clamp-3 text-lg font-semibold', className)}
+      {...props}
+    />
   )
 }
 

@@ -28,7 +28,7 @@ export function DropdownMenuItem({ className, isDestructive = false, ...props }:
     <MenuPrimitive.Item
       data-slot="dropdown-menu-item"
       className={cn(
-        'flex h-8 cursor-default items-center gap-2 rounded-[6px] px-2 outline-none select-none data-disabled:opacity-45 data-highlighted:bg-subtle max-sm:h-11 [&_svg]:size-4 [&_svg]:text-muted',
+        'flex h-8 cursor-default items-center gap-2 rounded-[6px] px-2 outline-none select-none data-disabled:opacity-45 data-highlighted:bg-subtle max-sm:h-11 [&_svg]:size-4 [&_svg]:shrink-0 [&_svg]:text-muted',
         isDestructive && 'text-failed [&_svg]:text-failed',
         className,
       )}

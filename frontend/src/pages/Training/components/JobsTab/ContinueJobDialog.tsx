@@ -46,7 +46,7 @@ export default function ContinueJobDialog({ job, onClose }: { job: TrainingJob; 
       <DialogContent>
         <form onSubmit={start}>
           <DialogHeader>
-            <DialogTitle>Continue “{job.name}”</DialogTitle>
+            <DialogTitle>{`Continue “${job.name}”`}</DialogTitle>
             <DialogDescription>
               A new job starts from the checkpoint after epoch {done}; this one keeps its history.
             </DialogDescription>

@@ -21,6 +21,7 @@ import { useTrainingStore } from '@/stores/trainingStore'
 import { useCatalogue } from '../../hooks/useCatalogue'
 import { toConfig, useCreateForm } from '../../hooks/useCreateForm'
 import { useJobActions } from '../../hooks/useJobActions'
+import { FailedDatasets } from './FailedDatasets'
 import { AdvancedFields, ChoiceField, InputField } from './JobFields'
 
 interface CreateJobDialogProps {
@@ -79,6 +80,7 @@ export default function CreateJobDialog({ from, onClose }: CreateJobDialogProps)
               />
             </div>
             {dataset && <SplitWarning dataset={dataset} />}
+            <FailedDatasets datasets={catalogue.datasets} />
             <div className="grid grid-cols-2 gap-4 sm:grid-cols-3">
               <InputField {...field('epochs')} label="Epochs" />
               <InputField {...field('batch_size')} label="Batch size" />

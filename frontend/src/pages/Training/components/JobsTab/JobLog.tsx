@@ -4,7 +4,7 @@ import { memo, useEffect, useRef, useState } from 'react'
 import type { TrainingJob } from '@/api/types'
 import { CopyButton } from '@/components/feedback/CopyButton'
 import { Button } from '@/components/ui/button'
-import { saveBlob } from '@/lib/download'
+import { fileStem, saveBlob } from '@/lib/download'
 import { plural } from '@/lib/format'
 import { readLogLine } from '@/lib/log-line'
 import { isFinal } from '../../hooks/useJobActions'
@@ -48,7 +48,7 @@ export function JobLog({ job }: { job: TrainingJob }) {
             variant="ghost"
             size="icon"
             aria-label="Download the log"
-            onClick={() => saveBlob(new Blob([text], { type: 'text/plain' }), `${job.id}.log`)}
+            onClick={() => saveBlob(new Blob([text], { type: 'text/plain' }), `${fileStem(job.name) || job.id}.log`)}
           >
             <Download />
           </Button>

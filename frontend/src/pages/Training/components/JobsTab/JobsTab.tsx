@@ -5,7 +5,8 @@ import type { TrainingJob } from '@/api/types'
 import { EmptyState, FailedState, SlowNote } from '@/components/feedback/ScreenStates'
 import { Button } from '@/components/ui/button'
 import { Skeleton } from '@/components/ui/skeleton'
-import { searchJobs, sortJobs } from '@/lib/job-query'
+import { plural } from '@/lib/format'
+import { explainQuery, searchJobs, sortJobs } from '@/lib/job-query'
 import { useJob } from '@/stores/jobIndex'
 import { useTrainingStore } from '@/stores/trainingStore'
 import { useCatalogueStore } from '../../hooks/useCatalogue'
@@ -64,7 +65,7 @@ export function JobsTab({ view, setView }: JobsTabProps) {
           title="No job matches"
           action={<Button onClick={() => setView({ q: '', status: null })}>Clear filters</Button>}
         >
-          {`None of the ${numJobs} jobs fits ${describeFilters(view)}.`}
+          {explainQuery(view.q) ?? `None of the ${plural(numJobs, 'job')} fits ${describeFilters(view)}.`}
         </EmptyState>
       ) : (
         <JobGrid

@@ -17,7 +17,7 @@ export function ErrorChart({ references, ...props }: MetricChartProps & { refere
 }
 
 const COVERAGE: FieldLook[] = [{ field: 'val_coverage_68', name: 'covered', color: 'var(--chart-orange)' }]
-const NOMINAL: ChartReference[] = [{ y: 68, label: 'honest: 68 %' }]
+const NOMINAL: ChartReference[] = [{ y: 68, label: '68 % promised' }]
 const formatShare = (percent: number): string => `${formatNumber(percent, 3)} %`
 
 export function CoverageChart(props: MetricChartProps) {

@@ -111,7 +111,9 @@ function Rivals({ runIds, onToggle }: { runIds: string[]; onToggle: (jobId: stri
         }}
       >
         <Check className={isShown ? '' : 'invisible'} />
-        <span className="truncate">{job.name}</span>
+        <span className="truncate" title={job.name}>
+          {job.name}
+        </span>
       </DropdownMenuItem>
     )
   })

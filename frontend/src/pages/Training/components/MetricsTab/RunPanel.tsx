@@ -1,11 +1,11 @@
 import { memo } from 'react'
-import type { Baseline, PhysicalLimit } from '@/api/types'
+import type { Baseline, PhysicalLimit, TrainingMetric } from '@/api/types'
 import { Facts } from '@/components/feedback/Facts'
 import { StatusBadge } from '@/components/feedback/StatusBadge'
 import { Button } from '@/components/ui/button'
 import { Card } from '@/components/ui/card'
 import { Tooltip } from '@/components/ui/tooltip'
-import { formatDuration, formatMetres, formatNumber } from '@/lib/format'
+import { describeCoverage, formatDuration, formatMetres, formatNumber, formatPercent } from '@/lib/format'
 import { useJobActions } from '../../hooks/useJobActions'
 import type { RunView } from './chart-model'
 
@@ -28,17 +28,17 @@ export function RunPanel({ run, baselines, limit, isCompared }: RunPanelProps) {
         {isCompared && (
           <span className="mt-1.5 size-3 shrink-0 rounded-full" style={{ background: run.color }} aria-hidden />
         )}
-        <h2 className="mr-auto min-w-0 font-semibold">{job.name}</h2>
+        <h2 className="mr-auto line-clamp-3 min-w-0 font-semibold" title={job.name}>
+          {job.name}
+        </h2>
         <StatusBadge status={job.status} pending_action={job.pending_action} />
       </div>
       <Story run={run} baselines={baselines} />
       <Facts
         items={[
           last?.val_error_median_m != null && ['Error now', `${formatMetres(last.val_error_median_m)} median`],
-          last?.val_coverage_68 != null && [
-            'Coverage',
-            `${formatNumber(last.val_coverage_68 * 100, 3)} % (68 % is honest)`,
-          ],
+          last?.val_coverage_68 != null && ['68 % ellipses', describeCoverage(last.val_coverage_68)],
+          last != null && isTrainingBehind(last) && ['Accuracy', <TrainingBehind key="accuracy" row={last} />],
           limit && ['Physical limit', <Limit key="limit" limit={limit} error_m={last?.val_error_median_m ?? null} />],
           ...baselines.map(
             (one) =>
@@ -58,6 +58,21 @@ export function RunPanel({ run, baselines, limit, isCompared }: RunPanelProps) {
       />
       <PanelButtons jobId={job.id} />
     </Card>
+  )
+}
+
+/** Far enough apart that a person would wonder. */
+const isTrainingBehind = ({ train_accuracy, val_accuracy }: TrainingMetric): boolean =>
+  train_accuracy !== null && val_accuracy !== null && val_accuracy - train_accuracy > 0.05
+
+/** Validation above training looks like a mistake, and here is none. */
+function TrainingBehind({ row }: { row: TrainingMetric }) {
+  return (
+    <Tooltip text="Training figures are taken during the epoch, while the network still learns and units (in most networks receivers too) are switched off at random. Validation is measured after it, with everything on.">
+      <button type="button" className="text-left underline max-sm:min-h-11 decoration-dotted underline-offset-4">
+        {formatPercent(row.val_accuracy)} validation, {formatPercent(row.train_accuracy)} training: why lower?
+      </button>
+    </Tooltip>
   )
 }
 

@@ -59,7 +59,7 @@ function Controls({ view, setView }: ViewOptionsProps) {
           max={0.95}
           step={0.05}
           value={view.smooth}
-          className="h-8 w-24 accent-accent max-sm:h-11 max-sm:w-36"
+          className="slider h-8 w-24 max-sm:h-11 max-sm:w-36"
           onChange={(event) => setView({ smooth: Number(event.target.value) }, { replace: true })}
         />
         <output className="w-8">{view.smooth === 0 ? 'off' : view.smooth}</output>

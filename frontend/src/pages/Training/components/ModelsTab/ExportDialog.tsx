@@ -85,9 +85,7 @@ export default function ExportDialog({ model, onClose, onShow }: ExportDialogPro
       <DialogContent>
         <form noValidate onSubmit={download} className="flex min-h-0 flex-1 flex-col">
           <DialogHeader>
-            <DialogTitle>
-              Export “{model.name}” v{model.version}
-            </DialogTitle>
+            <DialogTitle>{`Export “${model.name}” v${model.version}`}</DialogTitle>
             <DialogDescription>One .heimdall file with the network; choose what goes with it.</DialogDescription>
           </DialogHeader>
           <DialogBody className="flex flex-col gap-4">

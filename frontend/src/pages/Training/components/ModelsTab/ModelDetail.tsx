@@ -10,7 +10,15 @@ import { RelativeTime } from '@/components/feedback/RelativeTime'
 import { Button } from '@/components/ui/button'
 import { Sheet, SheetContent } from '@/components/ui/sheet'
 import { Skeleton } from '@/components/ui/skeleton'
-import { formatBytes, formatCount, formatDuration, formatMetres, formatNumber, formatPercent } from '@/lib/format'
+import {
+  describeCoverage,
+  formatBytes,
+  formatCount,
+  formatDuration,
+  formatMetres,
+  formatNumber,
+  formatPercent,
+} from '@/lib/format'
 import { useTrainingStore } from '@/stores/trainingStore'
 import type { TrainedModel } from '../../types'
 import { ModelBreakdown } from './ModelBreakdown'
@@ -35,7 +43,7 @@ export default function ModelDetail({ modelId, onClose, onExport, onShowJob }: M
     <Sheet open onOpenChange={(open) => !open && onClose()}>
       <SheetContent aria-describedby={undefined}>
         <div className="px-5 pt-4 pr-14 pb-3">
-          <SheetParts.Title className="text-lg font-semibold">
+          <SheetParts.Title className="line-clamp-3 text-lg font-semibold" title={model?.name}>
             {model ? `${model.name} v${model.version}` : 'Model'}
           </SheetParts.Title>
         </div>
@@ -90,17 +98,20 @@ function Body({ model, onShowJob }: { model: TrainedModelDetail; onShowJob: (job
         <VerificationChecks checks={model.verification.checks} />
       </Section>
       <Section title="Quality on held-out examples">
+        {isUnmeasured(final) && (
+          <p className="text-sm text-muted">This file came without final metrics; only its verification is known.</p>
+        )}
         <Facts
           items={[
-            ['Loss', `${formatNumber(final.train_loss)} train, ${formatNumber(final.val_loss)} validation`],
-            [
+            !isUnmeasured(final) && [
+              'Loss',
+              `${formatNumber(final.train_loss)} train, ${formatNumber(final.val_loss)} validation`,
+            ],
+            !isUnmeasured(final) && [
               'Accuracy',
               `${formatPercent(final.train_accuracy)} train, ${formatPercent(final.val_accuracy)} validation${model.accuracy_radius_m ? `, within ${formatMetres(model.accuracy_radius_m)}` : ''}`,
             ],
-            final.val_coverage_68 !== null && [
-              'Ellipse coverage',
-              `${formatPercent(final.val_coverage_68)} (68 % is honest)`,
-            ],
+            final.val_coverage_68 !== null && ['Ellipse coverage', describeCoverage(final.val_coverage_68)],
           ]}
         />
         <BaselineTable model={model} />
@@ -146,6 +157,9 @@ function Body({ model, onShowJob }: { model: TrainedModelDetail; onShowJob: (job
     </>
   )
 }
+
+const isUnmeasured = ({ train_loss, val_loss, train_accuracy, val_accuracy }: TrainedModelDetail['final_metrics']) =>
+  [train_loss, val_loss, train_accuracy, val_accuracy].every((value) => value === null)
 
 function Section({ title, children }: { title: string; children: ReactNode }) {
   return (
