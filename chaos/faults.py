@@ -206,7 +206,7 @@ def lose_messages(world: World) -> str | None:
         if path.is_file():
             path.unlink(missing_ok=True)
             num_lost += 1
-    return f"lost {num_lost} waiting message(s)"
+    return f"lost {num_lost} waiting message(s)" if num_lost else None
 
 
 def _sender(world: World) -> Celery:

@@ -57,7 +57,7 @@ def _show(session: Session, entries: list[dict[str, Any]]) -> None:
             entry["client"],
             entry["action"].replace("_", " "),
             entry["subject"],
-            entry["subject_name"],
+            entry["subject_name"] or (entry["detail"] or {}).get("reason"),
             (entry["subject_id"] or "")[:8] or None,
         )
         for entry in entries

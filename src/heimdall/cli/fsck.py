@@ -36,17 +36,20 @@ def examine(
     out = Output(as_json=as_json)
     container = build_container(load_settings(data_dir=data_dir))
     rows: list[dict[str, Any]] = []
+    num_repairable = 0
     try:
         grace = timedelta(minutes=grace_minutes)
         fsck = Fsck(store=container.store, artifacts=container.artifacts, clock=container.clock, grace=grace)
         for finding in list(fsck.find(is_deep=deep)):
             is_repaired = bool(repair and finding.repair is not None and finding.repair())
+            num_repairable += finding.repair is not None
             rows.append({"code": finding.code, "subject": finding.subject, "sentence": finding.sentence, "is_repaired": is_repaired})
             if not as_json:
                 out.line(f"{'repaired' if is_repaired else 'found':<8}  {clean_text(finding.sentence)}")
     finally:
         container.close()
     left = sum(not row["is_repaired"] for row in rows)
+    can_repair = not repair and num_repairable > 0
     out.result({"findings": rows, "num_left": left}, lambda: out.line(f"{len(rows)} found, {len(rows) - left} repaired."))
     if left:
-        raise DamageFoundError(f"{left} finding(s) are not repaired." + ("" if repair else " Run it again with --repair."))
+        raise DamageFoundError(f"{left} finding(s) are not repaired." + (" Run it again with --repair." if can_repair else ""))

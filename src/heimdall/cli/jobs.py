@@ -242,7 +242,7 @@ def show_logs(
                 session.out.line(json.dumps(line, ensure_ascii=False) if session.out.as_json else clean_text(line["text"]))
             if is_over and not lines:
                 if last == 0:
-                    session.out.remark("The job has written nothing.")
+                    session.out.remark("There is no line of this job: it has written nothing, or its log was removed by age.")
                 return
             if not lines:
                 time.sleep(_LOG_POLL_S)

@@ -118,7 +118,7 @@ class BackupService:
             raise ConflictError(f"{target} is there already. Choose another name.", field="PATH")
         partial = target.with_name(f".{target.name}.{new_id()[:8]}.partial")
         try:
-            with self._held() as prolong, self._artifacts.scratch() as scratch, partial.open("xb") as stream:
+            with self._held() as prolong, self._artifacts.scratch() as scratch, _open_for_me(partial) as stream:
 
                 def watch(count: int) -> None:
                     prolong()
@@ -281,3 +281,8 @@ def _describe_left_out(left_out: list[LeftOut]) -> str:
     shown = "; ".join(f"{item.key}: {item.reason}" for item in left_out[:3])
     more = f"; and {len(left_out) - 3} more" if len(left_out) > 3 else ""
     return f"{shown}{more}"
+
+
+def _open_for_me(path: Path) -> BinaryIO:
+    """Open a new file that only its owner may read: a backup holds everything."""
+    return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb")

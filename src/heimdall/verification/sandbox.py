@@ -111,6 +111,8 @@ class SandboxVerifier:
             return _fail("limits", f"The network did not finish within {self._timeout_s:g} s; verification was ended.")
         if ending.code == 0 and _is_report(ending.result):
             return None
+        if ending.code == 0 and len(ending.result) >= _MAX_RESULT_BYTES:
+            return _fail("limits", "The network's names, inputs and outputs take more than the 1 MB that verification reads of them.")
         noise = ending.noise.lower()
         if ending.code == -signal.SIGKILL or any(sign in noise for sign in _MEMORY_SIGNS):
             return _fail("limits", f"The network needs more than the {self._memory_mb} MB of memory that verification allows.")

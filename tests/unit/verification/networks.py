@@ -299,7 +299,16 @@ def giant_range() -> onnx.ModelProto:
     return _wrap(nodes, initializers=ends)
 
 
+def name_of_two_megabytes() -> onnx.ModelProto:
+    """More text than the verifying process may answer."""
+    name = "y" * 2_000_000
+    inputs, outputs = ([helper.make_tensor_value_info(each, TensorProto.FLOAT, ["b", 4])] for each in ("x", name))
+    graph = helper.make_graph([helper.make_node("Identity", ["x"], [name])], "g", inputs, outputs)
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
+
+
 HOSTILE: dict[str, tuple[Any, str]] = {
+    "a name of two megabytes": (name_of_two_megabytes, "limits"),
     "external initializer": (external_initializer, "onnx_external_data"),
     "external constant": (external_constant, "onnx_external_data"),
     "external in a subgraph": (external_in_subgraph, "onnx_external_data"),
