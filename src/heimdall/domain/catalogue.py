@@ -109,6 +109,25 @@ ARCHITECTURES: Final[tuple[Architecture, ...]] = (
         },
     ),
     Architecture(
+        id="pair-transformer-l",
+        name="Pair Transformer, large",
+        description="Tokens for receivers and for every pair of them; pairs bias the receivers' attention and carry values of their own, "
+        "full 2x2 Gaussian head.",
+        good_for="Tens of thousands of examples with times of arrival and time to train: several times the work of set-transformer-m.",
+        inputs=_TOKENS,
+        parameters_count=789545,
+        hyperparameters={
+            "width": 128,
+            "pair_width": 48,
+            "embedding": 16,
+            "depth": 4,
+            "heads": 4,
+            "head_width": 128,
+            "dropout": 0.1,
+            "receiver_dropout": 0.1,
+        },
+    ),
+    Architecture(
         id="mlp-baseline",
         name="MLP baseline",
         description="All receivers in fixed order into one multilayer perceptron, full 2x2 Gaussian head.",

@@ -13,12 +13,14 @@ from heimdall.domain.errors import NotFoundError
 from heimdall.training.architectures.deepsets import DeepSets
 from heimdall.training.architectures.localizer import NUM_OUTPUTS
 from heimdall.training.architectures.mlp import SlotMlp
+from heimdall.training.architectures.pair_transformer import PairTransformer
 from heimdall.training.architectures.radio_map_layer import NUM_ESTIMATE
 from heimdall.training.architectures.set_transformer import SetTransformer
 
 _BUILDERS: Final[dict[str, Callable[..., nn.Module]]] = {
     "deepsets-s": DeepSets,
     "set-transformer-m": SetTransformer,
+    "pair-transformer-l": PairTransformer,
     "mlp-baseline": SlotMlp,
     "arrival-residual-s": partial(DeepSets, num_context=NUM_ESTIMATE),
     "radio-map-residual-s": partial(DeepSets, num_context=NUM_ESTIMATE),
