@@ -16,6 +16,7 @@ from torch import Tensor
 
 from heimdall.rf.accuracy import CHI2_68, share_within, summarize_errors
 from heimdall.training.architectures.localizer import Gaussian, Localizer
+from heimdall.training.calibration import to_nominal
 from heimdall.training.data import Batch, Examples
 from heimdall.training.losses import gaussian_nll, squared_mahalanobis
 
@@ -36,7 +37,7 @@ class Evaluation:
     nll_V: FloatArray
     """Nats, positions in km."""
     mahalanobis_V: FloatArray
-    """Squared."""
+    """Squared, in the units of the model's own ellipses: at most 2.279 inside that of 68 %."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,7 @@ def evaluate(model: Localizer, examples: Examples, rows_V: npt.NDArray[np.int64]
         before_batch()
         parts.append(_predict(model, batch))
     position, covariance, error, nll, mahalanobis = (torch.cat(columns).double().cpu().numpy() for columns in zip(*parts, strict=True))
-    return Evaluation(position, covariance, error, nll, mahalanobis)
+    return Evaluation(position, covariance, error, nll, to_nominal(mahalanobis, model.ellipse_radii))
 
 
 def summarize(evaluation: Evaluation, radius_m: float) -> Summary:

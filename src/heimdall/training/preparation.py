@@ -37,7 +37,9 @@ class Run:
     """Everything that is not held out."""
     fit_rows: npt.NDArray[np.int64]
     """Of these, what the network trains on; all but the calibration rows."""
-    calibration_rows: npt.NDArray[np.int64]
+    calibration_sets: tuple[npt.NDArray[np.int64], ...]
+    """Training rows by what is held out together after training; see ``physics``."""
+    calibration_examples: Examples
     val_rows: npt.NDArray[np.int64]
     batch_borders: list[int]
     radius_m: float
@@ -82,14 +84,16 @@ def prepare_run(request: TrainingRequest) -> Run:
     identity = identify(request.job_id, config, dataset_hash=arrays.content_hash, device=device, processor=monitor.name)
     state = _make_state(request, arrays, scaling, physics, device, steps_per_epoch=len(borders) - 1)
     resume_is_exact = _restore(request, state, identity)
+    examples = Examples(arrays, scaling, device, physics.estimate_NP if physics else None)
     return Run(
         request=request,
         arrays=arrays,
         scaling=scaling,
-        examples=Examples(arrays, scaling, device, physics.estimate_NP if physics else None),
+        examples=examples,
         train_rows=train_rows,
         fit_rows=fit_rows,
-        calibration_rows=physics.calibration_rows if physics else train_rows[:0],
+        calibration_sets=physics.calibration_sets if physics else (),
+        calibration_examples=Examples(arrays, scaling, device, physics.calibration_NP) if physics else examples,
         val_rows=val_rows,
         batch_borders=borders,
         radius_m=config.accuracy_radius_m or request.dataset.accuracy_radius_m or arrays.manifest.accuracy_radius_m,

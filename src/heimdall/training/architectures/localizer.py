@@ -13,6 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
+from heimdall.training.calibration import NOMINAL_RADII
+
 NUM_OUTPUTS: Final = 5
 """Mean east, mean north, l11, l21, l22 of the Cholesky factor."""
 
@@ -70,6 +72,8 @@ class Localizer(nn.Module):
         self.register_buffer("heard_only_F", torch.tensor(scaling.heard_only, dtype=torch.float32))
         self.register_buffer("target_mean_2", torch.tensor(scaling.target_mean_m, dtype=torch.float32))
         self.register_buffer("target_scale", torch.tensor(scaling.target_scale_m, dtype=torch.float32))
+        self.ellipse_radii = NOMINAL_RADII
+        """Of the 50, 68 and 95 % ellipses, in standard deviations of the covariance."""
 
     @property
     def scale_km(self) -> float:
