@@ -27,6 +27,7 @@ class Architecture(Entity):
     inputs: tuple[str, ...]
     parameters_count: int = Field(description="at the reference input: 7 receivers, 8 features a token")
     hyperparameters: dict[str, Any] = Field(default_factory=dict)
+    components: int = Field(default=1, description="Gaussians of a prediction; of several, the answer is the one with the largest share")
     physics: Literal["radio-map", "arrival"] | None = Field(
         default=None, description="physical estimate that the network begins at, inside its graph"
     )
@@ -90,6 +91,24 @@ ARCHITECTURES: Final[tuple[Architecture, ...]] = (
             "receiver_dropout": 0.2,
         },
         physics="arrival",
+    ),
+    Architecture(
+        id="deepsets-mixture-s",
+        name="DeepSets with mixture, small",
+        description="deepsets-s with three weighted 2x2 Gaussians instead of one; the answer is the one with the largest share.",
+        good_for="Strengths without times of arrival, where two or three valleys fit equally well: it says where they are.",
+        inputs=_TOKENS,
+        parameters_count=45766,
+        hyperparameters={
+            "width": 64,
+            "embedding": 16,
+            "depth": 2,
+            "heads": 4,
+            "head_width": 128,
+            "dropout": 0.1,
+            "receiver_dropout": 0.1,
+        },
+        components=3,
     ),
     Architecture(
         id="set-transformer-m",

@@ -31,6 +31,7 @@ from heimdall.domain.models import FinalMetrics, Normalization, Performance, Ten
 from heimdall.domain.training import ModelDraft
 from heimdall.training.architectures.build import count_parameters
 from heimdall.training.architectures.localizer import Localizer
+from heimdall.training.architectures.mixture import MixtureLocalizer
 from heimdall.training.architectures.residual import ResidualLocalizer
 from heimdall.training.baselines import measure_baselines
 from heimdall.training.breakdown import break_down, find_heard
@@ -50,6 +51,7 @@ _WARM_UP_RUNS: Final = 20
 _INPUTS: Final = ("features", "mask", "receiver_index")
 _OUTPUTS: Final = ("position_enu_m", "covariance_m2")
 _RADII_OUTPUT: Final = "ellipse_radii"
+_MIXTURE_OUTPUTS: Final = ("mixture_weights", "mixture_positions_m", "mixture_covariances_m2")
 
 Arrays = dict[str, npt.NDArray[Any]]
 
@@ -65,11 +67,16 @@ class ExportGraph(nn.Module):
 
     @property
     def output_names(self) -> tuple[str, ...]:
-        """Names of what it gives; the radii where they are not those of a Gaussian."""
+        """Names of what it gives; the radii where they are not those of a Gaussian, the components where there are several."""
+        if isinstance(self.model, MixtureLocalizer):
+            return (*_OUTPUTS, *_MIXTURE_OUTPUTS)
         return _OUTPUTS if self.model.ellipse_radii == NOMINAL_RADII else (*_OUTPUTS, _RADII_OUTPUT)
 
     def forward(self, features_BRF: Tensor, mask_BR: Tensor, receiver_BR: Tensor) -> tuple[Tensor, ...]:
-        """Return position [B, 2] in m, covariance [B, 2, 2] in m² and, after calibration, radii [B, 3] of the ellipses."""
+        """Return position [B, 2] in m, covariance [B, 2, 2] in m² and what else ``output_names`` names."""
+        if isinstance(self.model, MixtureLocalizer):
+            collapsed = self.model(features_BRF, mask_BR, receiver_BR)
+            return *self.model.to_metres(collapsed), *self.model.mixture_to_metres(collapsed.mixture)
         position_B2, covariance_B22 = self.model.to_metres(self.model(features_BRF, mask_BR, receiver_BR))
         if self.model.ellipse_radii == NOMINAL_RADII:
             return position_B2, covariance_B22
@@ -372,6 +379,17 @@ def _describe_outputs(graph: ExportGraph) -> tuple[TensorSpec, ...]:
         TensorSpec(name="position_enu_m", dtype="float32", shape=("batch", 2), unit="m", meaning="east, north in the model's frame"),
         TensorSpec(name="covariance_m2", dtype="float32", shape=("batch", 2, 2), unit="m^2", meaning="of the position's Gaussian error"),
         *((radii,) if _RADII_OUTPUT in graph.output_names else ()),
+        *(_describe_mixture(graph.model) if isinstance(graph.model, MixtureLocalizer) else ()),
+    )
+
+
+def _describe_mixture(model: MixtureLocalizer) -> tuple[TensorSpec, ...]:
+    count = len(model.start_K2)
+    shapes: tuple[tuple[int | str, ...], ...] = (("batch", count), ("batch", count, 2), ("batch", count, 2, 2))
+    units, meanings = ("", "m", "m^2"), ("share of each place", "east, north of each place", "of each place's Gaussian error")
+    return tuple(
+        TensorSpec(name=name, dtype="float32", shape=shape, unit=unit, meaning=meaning)
+        for name, shape, unit, meaning in zip(_MIXTURE_OUTPUTS, shapes, units, meanings, strict=True)
     )
 
 

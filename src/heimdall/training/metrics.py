@@ -18,7 +18,7 @@ from heimdall.rf.accuracy import CHI2_68, share_within, summarize_errors
 from heimdall.training.architectures.localizer import Gaussian, Localizer
 from heimdall.training.calibration import to_nominal
 from heimdall.training.data import Batch, Examples
-from heimdall.training.losses import gaussian_nll, squared_mahalanobis
+from heimdall.training.losses import prediction_nll, squared_mahalanobis
 
 VALIDATION_BATCH: Final = 1024
 """Examples at a time without gradients: fixed, so that the figures do not depend on the job's batch size."""
@@ -120,5 +120,5 @@ def _predict(model: Localizer, batch: Batch) -> tuple[Tensor, ...]:
     scaled = model(*batch.inputs)
     position_B2, covariance_B22 = model.to_metres(scaled)
     error_B = torch.linalg.vector_norm(scaled.position_B2 - batch.target_B2, dim=1) * model.target_scale
-    nll_B = gaussian_nll(scaled, batch.target_B2, scale_km=model.scale_km)
+    nll_B = prediction_nll(scaled, batch.target_B2, scale_km=model.scale_km)
     return position_B2, covariance_B22, error_B, nll_B, squared_mahalanobis(scaled, batch.target_B2)

@@ -13,7 +13,7 @@ from heimdall.datasets.storage import DatasetArrays, open_dataset
 from heimdall.domain.catalogue import get_architecture
 from heimdall.domain.errors import CheckpointError, TrainingError
 from heimdall.domain.training import TrainingRequest
-from heimdall.training.architectures.build import build_network
+from heimdall.training.architectures.build import build_network, place_in_frame
 from heimdall.training.architectures.localizer import Localizer, Scaling
 from heimdall.training.architectures.residual import ResidualLocalizer
 from heimdall.training.checkpoints import Identity, identify, restore_checkpoint
@@ -124,14 +124,13 @@ def _make_state(
 ) -> RunState:
     config = request.config
     torch.manual_seed(config.seed)
-    network = build_network(
-        get_architecture(config.model_architecture), num_features=len(arrays.feature_names), num_receivers=len(arrays.receivers)
-    )
+    architecture = get_architecture(config.model_architecture)
+    network = build_network(architecture, num_features=len(arrays.feature_names), num_receivers=len(arrays.receivers))
     if physics:
         column = arrays.feature_index("rssi_dbm") if arrays.has_feature("rssi_dbm") else None
         model: Localizer = ResidualLocalizer(network, scaling, physics.layer, strength_column=column).to(device)
     else:
-        model = Localizer(network, scaling).to(device)
+        model = place_in_frame(architecture, network, scaling).to(device)
     return RunState(
         model=model,
         optimizer=make_optimizer(model, config),

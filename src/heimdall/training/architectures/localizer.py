@@ -18,7 +18,7 @@ from heimdall.training.calibration import NOMINAL_RADII
 NUM_OUTPUTS: Final = 5
 """Mean east, mean north, l11, l21, l22 of the Cholesky factor."""
 
-_MIN_SPREAD: Final = 1e-3
+MIN_SPREAD: Final = 1e-3
 """Smallest standard deviation in scaled units: keeps the likelihood bounded."""
 
 _M_PER_KM: Final = 1000.0
@@ -93,8 +93,8 @@ class Localizer(nn.Module):
             int64 [B, R], which receiver each token belongs to.
         """
         output_B5 = self.network(self.normalize(features_BRF, mask_BR), mask_BR, receiver_BR).float()
-        l11_B1 = softplus(output_B5[:, 2:3]) + _MIN_SPREAD
-        l22_B1 = softplus(output_B5[:, 4:5]) + _MIN_SPREAD
+        l11_B1 = softplus(output_B5[:, 2:3]) + MIN_SPREAD
+        l22_B1 = softplus(output_B5[:, 4:5]) + MIN_SPREAD
         return Gaussian(output_B5[:, :2], torch.cat([l11_B1, output_B5[:, 3:4], l22_B1], dim=1))
 
     def normalize(self, features_BRF: Tensor, mask_BR: Tensor) -> Tensor:
