@@ -74,7 +74,7 @@ ROWS = {
     ),
     "terrain": Row(
         {"num_examples": 32_768, "propagation": "terrain", "min_receivers": 3, "clock_sigma_ns": 1e6},
-        {"model_architecture": "deepsets-s", "epochs": 30, "batch_size": 128, "learning_rate": 2e-3},
+        {"model_architecture": "deepsets-mixture-s", "epochs": 30, "batch_size": 128, "learning_rate": 2e-3},
     ),
 }
 
