@@ -101,10 +101,12 @@ bench-peers: dev ## measure ours and the peers in one run and write docs/figures
 budget: dev ## count what the hot paths cost and write the table that tests/budget compares with (say why in the commit)
 	$(PY) -m tests.budget.judging --write
 
-bench-physics: dev ## train on the measured sets (DATA=…), three seeds, for docs/results.md; takes an hour
+bench-physics: dev ## train on the measured and simulated sets (DATA=…), three seeds, for docs/results.md; takes two hours
 	$(PY) -m bench.locards_folds --data $(DATA)/locards
 	$(PY) -m bench.powder_folds --data $(DATA)/powder --architecture radio-map-residual-s --epochs 8
 	$(PY) -m bench.powder_folds --data $(DATA)/powder --architecture radio-map-residual-s --epochs 8 --split day
+	$(PY) -m bench.synthetic_rows --terrain $(DATA)/terrain/globe_nw_italy.npz
+	$(PY) -m bench.ablations
 
 shots: dev $(STAMPS)/frontend ## take the pictures of docs/training-ui anew (needs chromium)
 	$(PY) deploy/shots.py

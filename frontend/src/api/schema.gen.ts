@@ -554,6 +554,11 @@ export interface components {
          * @description A network of the catalogue.
          */
         Architecture: {
+            /**
+             * @description Gaussians of a prediction; of several, the answer is the one with the largest share
+             * @default 1
+             */
+            components: number;
             description: string;
             good_for: string;
             hyperparameters: {

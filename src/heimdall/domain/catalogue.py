@@ -27,6 +27,7 @@ class Architecture(Entity):
     inputs: tuple[str, ...]
     parameters_count: int = Field(description="at the reference input: 7 receivers, 8 features a token")
     hyperparameters: dict[str, Any] = Field(default_factory=dict)
+    components: int = Field(default=1, description="Gaussians of a prediction; of several, the answer is the one with the largest share")
     physics: Literal["radio-map", "arrival"] | None = Field(
         default=None, description="physical estimate that the network begins at, inside its graph"
     )
@@ -92,6 +93,24 @@ ARCHITECTURES: Final[tuple[Architecture, ...]] = (
         physics="arrival",
     ),
     Architecture(
+        id="deepsets-mixture-s",
+        name="DeepSets with mixture, small",
+        description="deepsets-s with three weighted 2x2 Gaussians instead of one; the answer is the one with the largest share.",
+        good_for="Strengths without times of arrival, where two or three valleys fit equally well: it says where they are.",
+        inputs=_TOKENS,
+        parameters_count=45766,
+        hyperparameters={
+            "width": 64,
+            "embedding": 16,
+            "depth": 2,
+            "heads": 4,
+            "head_width": 128,
+            "dropout": 0.1,
+            "receiver_dropout": 0.1,
+        },
+        components=3,
+    ),
+    Architecture(
         id="set-transformer-m",
         name="Set Transformer, medium",
         description="Receivers attend to each other before pooling by attention, full 2x2 Gaussian head.",
@@ -102,6 +121,25 @@ ARCHITECTURES: Final[tuple[Architecture, ...]] = (
             "width": 64,
             "embedding": 16,
             "depth": 2,
+            "heads": 4,
+            "head_width": 128,
+            "dropout": 0.1,
+            "receiver_dropout": 0.1,
+        },
+    ),
+    Architecture(
+        id="pair-transformer-l",
+        name="Pair Transformer, large",
+        description="Tokens for receivers and for every pair of them; pairs bias the receivers' attention and carry values of their own, "
+        "full 2x2 Gaussian head.",
+        good_for="Tens of thousands of examples with times of arrival and time to train: several times the work of set-transformer-m.",
+        inputs=_TOKENS,
+        parameters_count=789545,
+        hyperparameters={
+            "width": 128,
+            "pair_width": 48,
+            "embedding": 16,
+            "depth": 4,
             "heads": 4,
             "head_width": 128,
             "dropout": 0.1,

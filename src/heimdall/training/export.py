@@ -31,10 +31,11 @@ from heimdall.domain.models import FinalMetrics, Normalization, Performance, Ten
 from heimdall.domain.training import ModelDraft
 from heimdall.training.architectures.build import count_parameters
 from heimdall.training.architectures.localizer import Localizer
+from heimdall.training.architectures.mixture import MixtureLocalizer
 from heimdall.training.architectures.residual import ResidualLocalizer
 from heimdall.training.baselines import measure_baselines
 from heimdall.training.breakdown import break_down, find_heard
-from heimdall.training.calibration import find_stretch
+from heimdall.training.calibration import NOMINAL_RADII, find_radii
 from heimdall.training.metrics import Evaluation, evaluate, summarize
 from heimdall.training.preparation import Run
 from heimdall.training.state import hash_weights
@@ -49,6 +50,8 @@ _TIMED_RUNS: Final = 200
 _WARM_UP_RUNS: Final = 20
 _INPUTS: Final = ("features", "mask", "receiver_index")
 _OUTPUTS: Final = ("position_enu_m", "covariance_m2")
+_RADII_OUTPUT: Final = "ellipse_radii"
+_MIXTURE_OUTPUTS: Final = ("mixture_weights", "mixture_positions_m", "mixture_covariances_m2")
 
 Arrays = dict[str, npt.NDArray[Any]]
 
@@ -62,9 +65,22 @@ class ExportGraph(nn.Module):
         super().__init__()
         self.model = model
 
-    def forward(self, features_BRF: Tensor, mask_BR: Tensor, receiver_BR: Tensor) -> tuple[Tensor, Tensor]:
-        """Return position [B, 2] in m and covariance [B, 2, 2] in m²."""
-        return self.model.to_metres(self.model(features_BRF, mask_BR, receiver_BR))
+    @property
+    def output_names(self) -> tuple[str, ...]:
+        """Names of what it gives; the radii where they are not those of a Gaussian, the components where there are several."""
+        if isinstance(self.model, MixtureLocalizer):
+            return (*_OUTPUTS, *_MIXTURE_OUTPUTS)
+        return _OUTPUTS if self.model.ellipse_radii == NOMINAL_RADII else (*_OUTPUTS, _RADII_OUTPUT)
+
+    def forward(self, features_BRF: Tensor, mask_BR: Tensor, receiver_BR: Tensor) -> tuple[Tensor, ...]:
+        """Return position [B, 2] in m, covariance [B, 2, 2] in m² and what else ``output_names`` names."""
+        if isinstance(self.model, MixtureLocalizer):
+            collapsed = self.model(features_BRF, mask_BR, receiver_BR)
+            return *self.model.to_metres(collapsed), *self.model.mixture_to_metres(collapsed.mixture)
+        position_B2, covariance_B22 = self.model.to_metres(self.model(features_BRF, mask_BR, receiver_BR))
+        if self.model.ellipse_radii == NOMINAL_RADII:
+            return position_B2, covariance_B22
+        return position_B2, covariance_B22, torch.tensor(self.model.ellipse_radii).expand(position_B2.shape[0], -1)
 
 
 def draft_model(run: Run, *, check_in: Callable[[], None]) -> ModelDraft:
@@ -121,7 +137,7 @@ def draft_model(run: Run, *, check_in: Callable[[], None]) -> ModelDraft:
         onnx_opset=OPSET,
         parameters_count=count_parameters(best),
         inputs=_describe_inputs(run),
-        outputs=_describe_outputs(),
+        outputs=_describe_outputs(graph),
         final_metrics=_state_metrics(run, evaluation) if is_calibrated else run.state.best.metrics or FinalMetrics(),
         normalization=Normalization(
             feature_names=run.arrays.feature_names,
@@ -146,11 +162,11 @@ def draft_model(run: Run, *, check_in: Callable[[], None]) -> ModelDraft:
 
 
 def calibrate(model: Localizer, run: Run, *, check_in: Callable[[], None]) -> bool:
-    """Stretch the model's ellipses to what calibration rows ask for; return False where there are none."""
-    if not isinstance(model, ResidualLocalizer) or len(run.calibration_rows) == 0:
+    """Give the model's ellipses the sizes that calibration rows ask for; return False where there are none."""
+    if not isinstance(model, ResidualLocalizer) or not run.calibration_sets:
         return False
-    held_out = evaluate(model, run.examples, run.calibration_rows, before_batch=check_in)
-    model.calibration.fill_(find_stretch(held_out.mahalanobis_V))
+    held_out = [evaluate(model, run.calibration_examples, rows, before_batch=check_in).mahalanobis_V for rows in run.calibration_sets]
+    model.set_radii(find_radii(held_out))
     return True
 
 
@@ -181,8 +197,8 @@ def export_onnx(graph: ExportGraph, example: Arrays, path: Path) -> None:
             dynamo=False,
             opset_version=OPSET,
             input_names=list(_INPUTS),
-            output_names=list(_OUTPUTS),
-            dynamic_axes={**axes, **{name: {0: "batch"} for name in _OUTPUTS}},
+            output_names=list(graph.output_names),
+            dynamic_axes={**axes, **{name: {0: "batch"} for name in graph.output_names}},
         )
     try:
         onnx.checker.check_model(str(path), full_check=True)
@@ -265,7 +281,7 @@ def _median_ms(call: Callable[[], object]) -> float:
 
 def _run_torch(graph: ExportGraph, inputs: Arrays) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
     with torch.inference_mode():
-        position, covariance = graph(*(torch.from_numpy(inputs[name]) for name in _INPUTS))
+        position, covariance, *_ = graph(*(torch.from_numpy(inputs[name]) for name in _INPUTS))
     return position.numpy(), covariance.numpy()
 
 
@@ -351,10 +367,29 @@ def _describe_inputs(run: Run) -> tuple[TensorSpec, ...]:
     )
 
 
-def _describe_outputs() -> tuple[TensorSpec, ...]:
+def _describe_outputs(graph: ExportGraph) -> tuple[TensorSpec, ...]:
+    radii = TensorSpec(
+        name=_RADII_OUTPUT,
+        dtype="float32",
+        shape=("batch", 3),
+        unit="standard deviations",
+        meaning="of the covariance, for the ellipses of 50, 68 and 95 %: calibrated, so not those of a Gaussian but for the second",
+    )
     return (
         TensorSpec(name="position_enu_m", dtype="float32", shape=("batch", 2), unit="m", meaning="east, north in the model's frame"),
         TensorSpec(name="covariance_m2", dtype="float32", shape=("batch", 2, 2), unit="m^2", meaning="of the position's Gaussian error"),
+        *((radii,) if _RADII_OUTPUT in graph.output_names else ()),
+        *(_describe_mixture(graph.model) if isinstance(graph.model, MixtureLocalizer) else ()),
+    )
+
+
+def _describe_mixture(model: MixtureLocalizer) -> tuple[TensorSpec, ...]:
+    count = len(model.start_K2)
+    shapes: tuple[tuple[int | str, ...], ...] = (("batch", count), ("batch", count, 2), ("batch", count, 2, 2))
+    units, meanings = ("", "m", "m^2"), ("share of each place", "east, north of each place", "of each place's Gaussian error")
+    return tuple(
+        TensorSpec(name=name, dtype="float32", shape=shape, unit=unit, meaning=meaning)
+        for name, shape, unit, meaning in zip(_MIXTURE_OUTPUTS, shapes, units, meanings, strict=True)
     )
 
 

@@ -16,8 +16,9 @@ from torch import Tensor
 
 from heimdall.rf.accuracy import CHI2_68, share_within, summarize_errors
 from heimdall.training.architectures.localizer import Gaussian, Localizer
+from heimdall.training.calibration import to_nominal
 from heimdall.training.data import Batch, Examples
-from heimdall.training.losses import gaussian_nll, squared_mahalanobis
+from heimdall.training.losses import prediction_nll, squared_mahalanobis
 
 VALIDATION_BATCH: Final = 1024
 """Examples at a time without gradients: fixed, so that the figures do not depend on the job's batch size."""
@@ -36,7 +37,7 @@ class Evaluation:
     nll_V: FloatArray
     """Nats, positions in km."""
     mahalanobis_V: FloatArray
-    """Squared."""
+    """Squared, in the units of the model's own ellipses: at most 2.279 inside that of 68 %."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,7 @@ def evaluate(model: Localizer, examples: Examples, rows_V: npt.NDArray[np.int64]
         before_batch()
         parts.append(_predict(model, batch))
     position, covariance, error, nll, mahalanobis = (torch.cat(columns).double().cpu().numpy() for columns in zip(*parts, strict=True))
-    return Evaluation(position, covariance, error, nll, mahalanobis)
+    return Evaluation(position, covariance, error, nll, to_nominal(mahalanobis, model.ellipse_radii))
 
 
 def summarize(evaluation: Evaluation, radius_m: float) -> Summary:
@@ -119,5 +120,5 @@ def _predict(model: Localizer, batch: Batch) -> tuple[Tensor, ...]:
     scaled = model(*batch.inputs)
     position_B2, covariance_B22 = model.to_metres(scaled)
     error_B = torch.linalg.vector_norm(scaled.position_B2 - batch.target_B2, dim=1) * model.target_scale
-    nll_B = gaussian_nll(scaled, batch.target_B2, scale_km=model.scale_km)
+    nll_B = prediction_nll(scaled, batch.target_B2, scale_km=model.scale_km)
     return position_B2, covariance_B22, error_B, nll_B, squared_mahalanobis(scaled, batch.target_B2)

@@ -33,20 +33,23 @@ _NUM_BLOCK_FOLDS: Final = 4
 _BLOCKS_A_SIDE: Final = 12
 _CALIBRATION_SHARE: Final = 0.15
 _MIN_GROUPS: Final = 5
+_MIN_SET_ROWS: Final = 30
 _MAX_MAP_ROWS: Final = 20_000
 _BATCH_ROWS: Final = 256
 
 
 @dataclass(frozen=True)
 class Physics:
-    """Estimates [N, P] of all rows that are trained on, calibrated on or validated (zeros elsewhere), and the layer that leaves."""
+    """Estimates [N, P] of all rows that are trained on or validated (zeros elsewhere), and the layer that leaves."""
 
     layer: Layer
     estimate_NP: Tensor
     fit_rows: Rows
     """Training rows of the network."""
-    calibration_rows: Rows
-    """Training rows kept out of it, by group; empty where the groups are too few."""
+    calibration_sets: tuple[Rows, ...]
+    """Training rows by what is held out together; none where there is one group alone."""
+    calibration_NP: Tensor
+    """Estimates of those rows from maps or laws that know none of their set."""
 
 
 def prepare_physics(
@@ -75,11 +78,27 @@ def prepare_physics(
     layer = _lay(final, arrays)
     estimate_NP = torch.zeros(len(arrays), NUM_ESTIMATE)
     _estimate(layer, arrays, val_rows, estimate_NP, check_in)
-    if len(calibration_rows):
-        _estimate(_lay(_fit(arrays, fit_rows, kind, like=final), arrays), arrays, calibration_rows, estimate_NP, check_in)
     for seen, unseen in _cut_blocks(arrays, fit_rows):
         _estimate(_lay(_fit(arrays, seen, kind, like=final), arrays), arrays, unseen, estimate_NP, check_in)
-    return Physics(layer, estimate_NP, fit_rows, calibration_rows)
+    sets = _choose_sets(np.asarray(arrays.group), train_rows, calibration_rows)
+    calibration_NP = torch.zeros_like(estimate_NP)
+    for unseen in sets:
+        seen = np.setdiff1d(train_rows, unseen)
+        _estimate(_lay(_fit(arrays, seen, kind, like=final), arrays), arrays, unseen, calibration_NP, check_in)
+    return Physics(layer, estimate_NP, fit_rows, sets, calibration_NP)
+
+
+def _choose_sets(group: npt.NDArray[np.int32], train_rows: Rows, calibration_rows: Rows) -> tuple[Rows, ...]:
+    """Return what is held out for calibration: the rows set aside of many groups, of few ones each in turn.
+
+    One day more or less easy than the others would decide alone; with each in turn the spread between days is in the result. The network
+    has seen those that were not set aside, through estimates of other maps, and moves little.
+    """
+    groups = np.unique(group[train_rows])
+    if len(groups) >= _MIN_GROUPS or len(calibration_rows) == 0:
+        return (calibration_rows,) if len(calibration_rows) else ()
+    sets = [train_rows[group[train_rows] == number] for number in groups]
+    return tuple(rows for rows in sets if len(rows) >= _MIN_SET_ROWS) or (calibration_rows,)
 
 
 def _set_aside(group: npt.NDArray[np.int32], train_rows: Rows) -> tuple[Rows, Rows]:

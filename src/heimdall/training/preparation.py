@@ -14,7 +14,7 @@ from heimdall.datasets.storage import DatasetArrays, open_dataset
 from heimdall.domain.catalogue import get_architecture
 from heimdall.domain.errors import CheckpointError, TrainingError
 from heimdall.domain.training import TrainingRequest
-from heimdall.training.architectures.build import build_network
+from heimdall.training.architectures.build import build_network, place_in_frame
 from heimdall.training.architectures.localizer import Localizer, Scaling
 from heimdall.training.architectures.residual import ResidualLocalizer
 from heimdall.training.checkpoints import Identity, identify, restore_checkpoint
@@ -38,7 +38,9 @@ class Run:
     """Everything that is not held out."""
     fit_rows: npt.NDArray[np.int64]
     """Of these, what the network trains on; all but the calibration rows."""
-    calibration_rows: npt.NDArray[np.int64]
+    calibration_sets: tuple[npt.NDArray[np.int64], ...]
+    """Training rows by what is held out together after training; see ``physics``."""
+    calibration_examples: Examples
     val_rows: npt.NDArray[np.int64]
     batch_borders: list[int]
     radius_m: float
@@ -93,14 +95,16 @@ def prepare_run(request: TrainingRequest, *, check_in: Callable[[], None] = lamb
     state = _make_state(request, arrays, scaling, physics, device, steps_per_epoch=len(borders) - 1)
     check_in()
     resume_is_exact = _restore(request, state, identity)
+    examples = Examples(arrays, scaling, device, physics.estimate_NP if physics else None)
     return Run(
         request=request,
         arrays=arrays,
         scaling=scaling,
-        examples=Examples(arrays, scaling, device, physics.estimate_NP if physics else None),
+        examples=examples,
         train_rows=train_rows,
         fit_rows=fit_rows,
-        calibration_rows=physics.calibration_rows if physics else train_rows[:0],
+        calibration_sets=physics.calibration_sets if physics else (),
+        calibration_examples=Examples(arrays, scaling, device, physics.calibration_NP) if physics else examples,
         val_rows=val_rows,
         batch_borders=borders,
         radius_m=config.accuracy_radius_m or request.dataset.accuracy_radius_m or arrays.manifest.accuracy_radius_m,
@@ -131,14 +135,13 @@ def _make_state(
 ) -> RunState:
     config = request.config
     torch.manual_seed(config.seed)
-    network = build_network(
-        get_architecture(config.model_architecture), num_features=len(arrays.feature_names), num_receivers=len(arrays.receivers)
-    )
+    architecture = get_architecture(config.model_architecture)
+    network = build_network(architecture, num_features=len(arrays.feature_names), num_receivers=len(arrays.receivers))
     if physics:
         column = arrays.feature_index("rssi_dbm") if arrays.has_feature("rssi_dbm") else None
         model: Localizer = ResidualLocalizer(network, scaling, physics.layer, strength_column=column).to(device)
     else:
-        model = Localizer(network, scaling).to(device)
+        model = place_in_frame(architecture, network, scaling).to(device)
     return RunState(
         model=model,
         optimizer=make_optimizer(model, config),

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from heimdall.training.architectures.localizer import Gaussian
 from heimdall.training.data import Batch
 from heimdall.training.devices import AUTOCAST_DTYPES
-from heimdall.training.losses import gaussian_nll
+from heimdall.training.losses import prediction_nll
 from heimdall.training.metrics import is_located
 from heimdall.training.preparation import Run
 
@@ -40,7 +40,7 @@ class Stepper:
         batch = self._examples.take(rows_B)
         with self._autocast():
             predicted: Gaussian = state.model(*batch.inputs)
-        loss = gaussian_nll(predicted, batch.target_B2, scale_km=self._scale_km).mean()
+        loss = prediction_nll(predicted, batch.target_B2, scale_km=self._scale_km).mean()
         state.optimizer.zero_grad(set_to_none=True)
         grad_norm = self._descend(loss)
         self._note(loss, predicted, batch, grad_norm)

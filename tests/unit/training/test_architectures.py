@@ -7,10 +7,10 @@ import torch
 
 from heimdall.domain.catalogue import ARCHITECTURES, REFERENCE_NUM_FEATURES, REFERENCE_NUM_RECEIVERS, get_architecture
 from heimdall.domain.errors import NotFoundError
-from heimdall.training.architectures.build import build_network, count_parameters
+from heimdall.training.architectures.build import build_network, count_parameters, place_in_frame
 from heimdall.training.architectures.localizer import Localizer, Scaling
 from heimdall.training.architectures.tokens import SharedDropout, drop_receivers
-from heimdall.training.losses import gaussian_nll
+from heimdall.training.losses import prediction_nll
 
 EVERY = pytest.mark.parametrize("entry", ARCHITECTURES, ids=lambda entry: entry.id)
 SCALING = Scaling(
@@ -36,7 +36,8 @@ def make_batch(num_examples: int = 6, num_tokens: int = REFERENCE_NUM_RECEIVERS)
 
 def build(entry, num_receivers: int = REFERENCE_NUM_RECEIVERS) -> Localizer:
     torch.manual_seed(0)
-    return Localizer(build_network(entry, num_features=REFERENCE_NUM_FEATURES, num_receivers=num_receivers), SCALING).eval()
+    network = build_network(entry, num_features=REFERENCE_NUM_FEATURES, num_receivers=num_receivers)
+    return place_in_frame(entry, network, SCALING).eval()
 
 
 @EVERY
@@ -118,7 +119,7 @@ def test_an_example_without_receivers_gives_numbers(entry):
 @EVERY
 def test_every_weight_gets_a_gradient(entry):
     model = build(entry).train()
-    loss = gaussian_nll(model(*make_batch(64)), torch.randn(64, 2), scale_km=20.0).mean()
+    loss = prediction_nll(model(*make_batch(64)), torch.randn(64, 2), scale_km=20.0).mean()
     loss.backward()
     missing = [name for name, parameter in model.named_parameters() if parameter.grad is None or not parameter.grad.abs().sum() > 0]
     assert missing == []

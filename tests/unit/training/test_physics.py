@@ -6,6 +6,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+import safetensors.numpy
 import torch
 
 from heimdall.datasets.observations import fit_arrival_law, observe, observe_arrivals, targets
@@ -14,6 +15,8 @@ from heimdall.rf.radio_map import RadioMap
 from heimdall.training import physics
 from heimdall.training.architectures.arrival_layer import ArrivalLayer
 from heimdall.training.architectures.radio_map_layer import RadioMapLayer
+from heimdall.training.calibration import NOMINAL_RADII
+from heimdall.training.export import open_session
 from heimdall.training.loop import train
 from tests.unit.training.lab import MemorySink
 
@@ -23,6 +26,17 @@ ARCHITECTURE = "radio-map-residual-s"
 def run_layer(layer, arrays, rows):
     features, mask, receiver = (torch.from_numpy(np.array(table[rows])) for table in (arrays.features, arrays.mask, arrays.receiver_index))
     return layer(features, mask, receiver.long()).double().numpy()
+
+
+def run_exported(path, arrays, rows):
+    session = open_session(path)
+    inputs = {
+        "features": np.ascontiguousarray(arrays.features[rows], np.float32),
+        "mask": np.ascontiguousarray(arrays.mask[rows]),
+        "receiver_index": np.ascontiguousarray(arrays.receiver_index[rows], np.int64),
+    }
+    names = [output.name for output in session.get_outputs()]
+    return dict(zip(names, session.run(names, inputs), strict=True))
 
 
 @pytest.mark.parametrize("moving", [(), (1, 4)])
@@ -83,8 +97,26 @@ def test_no_row_is_estimated_by_a_map_or_law_that_has_seen_it(small_arrays, monk
     train_rows, val_rows = np.arange(0, 120), np.arange(120, 160)
     prepared = physics.prepare_physics(small_arrays, train_rows, val_rows, kind=kind)
     assert sorted(estimated) == list(range(160))
-    assert not set(small_arrays.group[prepared.fit_rows].tolist()) & set(small_arrays.group[prepared.calibration_rows].tolist())
-    assert sorted([*prepared.fit_rows, *prepared.calibration_rows]) == train_rows.tolist()
+    (calibration_rows,) = prepared.calibration_sets
+    assert not set(small_arrays.group[prepared.fit_rows].tolist()) & set(small_arrays.group[calibration_rows].tolist())
+    assert sorted([*prepared.fit_rows, *calibration_rows]) == train_rows.tolist()
+
+
+def test_of_few_days_each_is_estimated_by_a_map_of_the_others(small_arrays, monkeypatch):
+    arrays = dataclasses.replace(small_arrays, group=np.repeat([0, 1], [60, 140]).astype(np.int32))
+    seen, fit = [], physics._fit
+    monkeypatch.setattr(physics, "_fit", lambda *given, **more: (seen.append(set(given[1].tolist())), fit(*given, **more))[1])
+    prepared = physics.prepare_physics(arrays, np.arange(160), np.arange(160, 200), kind="arrival")
+    assert [rows.tolist() for rows in prepared.calibration_sets] == [list(range(60)), list(range(60, 160))]
+    assert seen[-2:] == [set(range(60, 160)), set(range(60))]
+    assert (prepared.calibration_NP[:160, 2] > 0).all()
+    assert (prepared.calibration_NP[160:] == 0).all()
+
+
+def test_a_day_of_a_few_rows_says_nothing_about_days(small_arrays):
+    arrays = dataclasses.replace(small_arrays, group=np.repeat([0, 1, 2], [90, 100, 10]).astype(np.int32))
+    prepared = physics.prepare_physics(arrays, np.arange(200), np.arange(0), kind="arrival")
+    assert [len(rows) for rows in prepared.calibration_sets] == [90, 100]
 
 
 def test_of_few_groups_a_smaller_one_is_kept_for_calibration():
@@ -104,6 +136,24 @@ def test_the_exported_graph_carries_map_and_calibration(lab):
     outcome = train(lab.request(model_architecture=ARCHITECTURE, epochs=2), MemorySink())
     assert outcome.model.performance.parity_max_abs_diff < 1e-4
     assert outcome.model.onnx_path.stat().st_size > 1_000_000
+    assert [output.name for output in outcome.model.outputs] == ["position_enu_m", "covariance_m2", "ellipse_radii"]
+    radii = run_exported(outcome.model.onnx_path, lab.arrays, np.arange(5))["ellipse_radii"]
+    assert radii.shape == (5, 3)
+    assert radii[:, 1] == pytest.approx(np.sqrt(-2 * np.log(1 - 0.68)))
+    assert (np.diff(radii, axis=1) > 0).all()
+    assert not np.allclose(radii[0], NOMINAL_RADII)
+
+
+def test_the_stated_coverage_is_that_of_the_ellipses_that_leave(lab):
+    """From the exported outputs alone, as a user draws them, the shares inside are those of the model's reliability."""
+    model = train(lab.request(model_architecture="arrival-residual-s", epochs=2), MemorySink()).model
+    evaluation = safetensors.numpy.load_file(model.evaluation_path)
+    given = run_exported(model.onnx_path, lab.arrays, evaluation["row"])
+    gap = given["position_enu_m"].astype(float) - evaluation["truth_enu_m"]
+    radius = np.sqrt(np.einsum("ni,nij,nj->n", gap, np.linalg.inv(given["covariance_m2"].astype(float)), gap))
+    stated = {point.nominal: point.observed for point in model.accuracy_breakdown.reliability}
+    for level, limit in zip((0.5, 0.68, 0.95), given["ellipse_radii"][0], strict=True):
+        assert np.mean(radius <= limit) == pytest.approx(stated[level], abs=0.03)
 
 
 def test_the_exported_graph_carries_the_search_and_leaves_little_to_the_network(lab):

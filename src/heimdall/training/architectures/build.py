@@ -11,14 +11,18 @@ from torch import nn
 from heimdall.domain.catalogue import Architecture
 from heimdall.domain.errors import NotFoundError
 from heimdall.training.architectures.deepsets import DeepSets
-from heimdall.training.architectures.localizer import NUM_OUTPUTS
+from heimdall.training.architectures.localizer import NUM_OUTPUTS, Localizer, Scaling
+from heimdall.training.architectures.mixture import NUM_COMPONENT_OUTPUTS, MixtureLocalizer
 from heimdall.training.architectures.mlp import SlotMlp
+from heimdall.training.architectures.pair_transformer import PairTransformer
 from heimdall.training.architectures.radio_map_layer import NUM_ESTIMATE
 from heimdall.training.architectures.set_transformer import SetTransformer
 
 _BUILDERS: Final[dict[str, Callable[..., nn.Module]]] = {
     "deepsets-s": DeepSets,
+    "deepsets-mixture-s": DeepSets,
     "set-transformer-m": SetTransformer,
+    "pair-transformer-l": PairTransformer,
     "mlp-baseline": SlotMlp,
     "arrival-residual-s": partial(DeepSets, num_context=NUM_ESTIMATE),
     "radio-map-residual-s": partial(DeepSets, num_context=NUM_ESTIMATE),
@@ -40,7 +44,7 @@ def build_network(architecture: Architecture, *, num_features: int, num_receiver
     Returns
     -------
     nn.Module
-        Maps normalized tokens [B, R, F], mask [B, R] and receivers [B, R] to [B, 5].
+        Maps normalized tokens [B, R, F], mask [B, R] and receivers [B, R] to [B, 5], or to [B, 6 K] of K components.
 
     Raises
     ------
@@ -50,7 +54,19 @@ def build_network(architecture: Architecture, *, num_features: int, num_receiver
     builder = _BUILDERS.get(architecture.id)
     if builder is None:
         raise NotFoundError(f"This version cannot build '{architecture.id}'; it builds {', '.join(_BUILDERS)}.", field="model_architecture")
-    return builder(num_features, num_receivers, **architecture.hyperparameters, num_outputs=NUM_OUTPUTS)
+    return builder(num_features, num_receivers, **architecture.hyperparameters, num_outputs=count_outputs(architecture))
+
+
+def count_outputs(architecture: Architecture) -> int:
+    """Return how many numbers describe a prediction of the network."""
+    return NUM_OUTPUTS if architecture.components == 1 else NUM_COMPONENT_OUTPUTS * architecture.components
+
+
+def place_in_frame(architecture: Architecture, network: nn.Module, scaling: Scaling) -> Localizer:
+    """Return the localizer that reads the network's numbers as a Gaussian or, of several components, as a mixture."""
+    if architecture.components == 1:
+        return Localizer(network, scaling)
+    return MixtureLocalizer(network, scaling, components=architecture.components)
 
 
 def count_parameters(network: nn.Module) -> int:

@@ -13,10 +13,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
+from heimdall.training.calibration import NOMINAL_RADII
+
 NUM_OUTPUTS: Final = 5
 """Mean east, mean north, l11, l21, l22 of the Cholesky factor."""
 
-_MIN_SPREAD: Final = 1e-3
+MIN_SPREAD: Final = 1e-3
 """Smallest standard deviation in scaled units: keeps the likelihood bounded."""
 
 _M_PER_KM: Final = 1000.0
@@ -70,6 +72,8 @@ class Localizer(nn.Module):
         self.register_buffer("heard_only_F", torch.tensor(scaling.heard_only, dtype=torch.float32))
         self.register_buffer("target_mean_2", torch.tensor(scaling.target_mean_m, dtype=torch.float32))
         self.register_buffer("target_scale", torch.tensor(scaling.target_scale_m, dtype=torch.float32))
+        self.ellipse_radii = NOMINAL_RADII
+        """Of the 50, 68 and 95 % ellipses, in standard deviations of the covariance."""
 
     @property
     def scale_km(self) -> float:
@@ -89,8 +93,8 @@ class Localizer(nn.Module):
             int64 [B, R], which receiver each token belongs to.
         """
         output_B5 = self.network(self.normalize(features_BRF, mask_BR), mask_BR, receiver_BR).float()
-        l11_B1 = softplus(output_B5[:, 2:3]) + _MIN_SPREAD
-        l22_B1 = softplus(output_B5[:, 4:5]) + _MIN_SPREAD
+        l11_B1 = softplus(output_B5[:, 2:3]) + MIN_SPREAD
+        l22_B1 = softplus(output_B5[:, 4:5]) + MIN_SPREAD
         return Gaussian(output_B5[:, :2], torch.cat([l11_B1, output_B5[:, 3:4], l22_B1], dim=1))
 
     def normalize(self, features_BRF: Tensor, mask_BR: Tensor) -> Tensor:

@@ -7,10 +7,13 @@ from __future__ import annotations
 
 from typing import Final
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
 from heimdall.training.architectures.localizer import Gaussian, Localizer, Scaling
+from heimdall.training.calibration import NOMINAL_RADII
 
 _MAX_SHIFT: Final = 0.7
 """Standard deviations of the physical estimate by which a correction may move it: the network refines, it does not overrule."""
@@ -79,6 +82,12 @@ class ResidualLocalizer(Localizer):
             [l11_B * stretch_east_B, l21_B * stretch_east_B + l22_B * output_B5[:, 3].tanh(), l22_B * stretch_north_B], dim=1
         )
         return Gaussian(place_B2 + moved_B2, factor_B3 * self.calibration)
+
+    def set_radii(self, radii: npt.NDArray[np.float64]) -> None:
+        """Take these radii (50, 68, 95 %) of the present ellipses: the covariance grows until that of 68 % is a Gaussian's."""
+        stretch = float(radii[1]) / NOMINAL_RADII[1]
+        self.calibration.mul_(stretch)
+        self.ellipse_radii = (float(radii[0]) / stretch, NOMINAL_RADII[1], float(radii[2]) / stretch)
 
     def _jitter(self, features_BRF: Tensor) -> Tensor:
         if not self.training or self.strength_column is None:
