@@ -542,6 +542,11 @@ export interface components {
             id: string;
             inputs: string[];
             name: string;
+            /**
+             * @description works on samples: for data sets that keep them (keep_iq)
+             * @default false
+             */
+            needs_iq: boolean;
             /** @description at the reference input: 7 receivers, 8 features a token */
             parameters_count: number;
             /** @description physical estimate that the network begins at, inside its graph */

@@ -208,16 +208,18 @@ class SyntheticDatasetConfig(Entity):
         if value != "captures" or not {"waveform", "duration_s", "num_examples", "clock_sigma_ns"} <= asked.keys():
             return value
         if asked["waveform"] is None:
-            raise ValueError("captures need a waveform: say what is sent, for example nbfm-voice")
+            raise ValueError("must not be captures without a waveform: say what is sent, for example nbfm-voice")
         num_samples = round(asked["duration_s"] * CAPTURE_RATES_HZ[asked["waveform"]])
         if not MIN_CAPTURE_SAMPLES <= num_samples <= MAX_CAPTURE_SAMPLES:
             shortest, longest = (limit / CAPTURE_RATES_HZ[asked["waveform"]] for limit in (MIN_CAPTURE_SAMPLES, MAX_CAPTURE_SAMPLES))
-            raise ValueError(f"a capture of {asked['waveform']} lasts {shortest:.3g} to {longest:.3g} s; choose duration_s in this range")
+            raise ValueError(
+                f"must not be captures of {asked['duration_s']:g} s: of {asked['waveform']} they last {shortest:.3g} to {longest:.3g} s"
+            )
         if asked["num_examples"] > MAX_CAPTURE_EXAMPLES:
-            raise ValueError(f"a data set from captures holds at most {MAX_CAPTURE_EXAMPLES} examples")
+            raise ValueError(f"must not be captures for more than {MAX_CAPTURE_EXAMPLES} examples")
         if max(asked["clock_sigma_ns"], asked.get("nlos_sigma_ns", 0.0)) > MAX_CAPTURE_CLOCK_NS:
             raise ValueError(
-                f"captures are simulated with clocks and excess delays of at most {MAX_CAPTURE_CLOCK_NS:g} ns (30 km); for receivers that "
+                f"must not be captures with clocks or excess delays above {MAX_CAPTURE_CLOCK_NS:g} ns (30 km); for receivers that "
                 "are not synchronized, simulate features"
             )
         return value
@@ -237,11 +239,11 @@ class SyntheticDatasetConfig(Entity):
         if not value or not {"signal", "waveform", "duration_s", "num_examples"} <= asked.keys():
             return value
         if asked["signal"] != "captures":
-            raise ValueError("only captures have samples to keep; set signal to captures")
+            raise ValueError("needs samples, which only captures have: set signal to captures")
         size = 2 * asked["num_examples"] * NUM_SITES * round(asked["duration_s"] * CAPTURE_RATES_HZ[asked["waveform"]])
         if size > MAX_IQ_BYTES:
             raise ValueError(
-                f"the samples would take {size / 1e9:.0f} GB, and at most {MAX_IQ_BYTES / 1e9:.0f} GB are allowed: ask for fewer examples "
+                f"would take {size / 1e9:.0f} GB, and at most {MAX_IQ_BYTES / 1e9:.0f} GB are allowed: ask for fewer examples "
                 "or shorter captures, or keep features only"
             )
         return value

@@ -111,12 +111,12 @@ def test_a_manifest_that_lost_the_rate_of_its_samples_is_refused(arrays, tmp_pat
     ("changes", "field", "words"),
     [
         ({"waveform": None}, "signal", "say what is sent"),
-        ({"duration_s": 60}, "signal", "lasts 0.032 to 4.1 s"),
-        ({"duration_s": 0.001}, "signal", "lasts 0.032 to 4.1 s"),
-        ({"num_examples": 2_000_000}, "signal", "at most 1000000 examples"),
+        ({"duration_s": 60}, "signal", "they last 0.032 to 4.1 s"),
+        ({"duration_s": 0.001}, "signal", "they last 0.032 to 4.1 s"),
+        ({"num_examples": 2_000_000}, "signal", "more than 1000000 examples"),
         ({"clock_sigma_ns": 1e6}, "signal", "not synchronized"),
         ({"crystal_sigma_ppm": 5, "frequency_mhz": 433}, "crystal_sigma_ppm", "must not be above 1.15"),
-        ({"signal": "features", "keep_iq": True}, "keep_iq", "only captures have samples"),
+        ({"signal": "features", "keep_iq": True}, "keep_iq", "only captures have"),
         ({"num_examples": 1_000_000, "duration_s": 1, "keep_iq": True}, "keep_iq", "would take 224 GB, and at most 50 GB"),
     ],
 )
