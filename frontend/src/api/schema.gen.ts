@@ -567,6 +567,11 @@ export interface components {
             id: string;
             inputs: string[];
             name: string;
+            /**
+             * @description works on samples: for data sets that keep them (keep_iq)
+             * @default false
+             */
+            needs_iq: boolean;
             /** @description at the reference input: 7 receivers, 8 features a token */
             parameters_count: number;
             /** @description physical estimate that the network begins at, inside its graph */
@@ -869,6 +874,11 @@ export interface components {
                 [key: string]: number;
             };
             by_receivers: components["schemas"]["ReachableError"][];
+            /**
+             * @description bytes that the kept samples would take on the disk; twice as much while it is built
+             * @default 0
+             */
+            iq_bytes: number;
             /** @description over transmissions heard by at least min_receivers */
             physical_limit: components["schemas"]["PhysicalLimit"];
             /** @description the same in words, the most important first */
@@ -1330,6 +1340,11 @@ export interface components {
              */
             clock_sigma_ns: number;
             /**
+             * @description ppm, of receivers' oscillators in captures
+             * @default 0.1
+             */
+            crystal_sigma_ppm: number;
+            /**
              * @description ns at 20 dB SNR
              * @default 150
              */
@@ -1346,6 +1361,11 @@ export interface components {
              * @default 145
              */
             frequency_mhz: number;
+            /**
+             * @description store the samples of captures beside the features, for networks that work on them
+             * @default false
+             */
+            keep_iq: boolean;
             /**
              * @default synthetic
              * @constant
@@ -1389,6 +1409,12 @@ export interface components {
              * @default 6
              */
             shadowing_sigma_db: number;
+            /**
+             * @description what is simulated: features with the errors that physics leaves at best, or captures (IQ samples of the waveform) that features are then measured from
+             * @default features
+             * @enum {string}
+             */
+            signal: "features" | "captures";
             /**
              * @description dBm
              * @default 43

@@ -72,8 +72,9 @@ def describe_assumptions(config: SyntheticDatasetConfig) -> str:
     else:
         delay = f"the best delays that {config.duration_s:g} s of {config.waveform} allow"
     excess = f", excess delays of {config.nlos_sigma_ns:g} ns" if config.nlos_sigma_ns else ""
+    weak = "signals too weak to be detected are counted" if config.signal == "captures" else "what silence of a receiver tells is left out"
     return (
         f"Cramér-Rao bound of an unbiased estimator with {delay}, clocks of {config.clock_sigma_ns:g} ns{excess}, strengths with "
         f"{config.shadowing_sigma_db:g} dB of unknown shadowing, unknown time and power of transmission, a known loss law "
-        "and a known region; what silence of a receiver tells is left out."
+        f"and a known region; {weak}."
     )

@@ -24,8 +24,9 @@ ARRAY_DTYPES: Final[dict[str, str]] = {
 }
 """The eight arrays of every data set and their types, little-endian everywhere."""
 
-OPTIONAL_DTYPES: Final[dict[str, str]] = {"bound_sigma_m": "<f4"}
-"""Arrays of simulated data only: the axes of each example's Cramér-Rao ellipse, [N, 2] m, larger first."""
+OPTIONAL_DTYPES: Final[dict[str, str]] = {"bound_sigma_m": "<f4", "iq": "|i1"}
+"""Arrays that not every data set has: the axes of each example's Cramér-Rao ellipse, [N, 2] m, larger first (simulated data), and the
+samples of each receiver, [N, R, T, 2], I first, full scale 128."""
 
 FEATURES: Final[dict[str, Feature]] = {
     feature.name: feature
@@ -34,6 +35,10 @@ FEATURES: Final[dict[str, Feature]] = {
         Feature(name="rssi_dbm", unit="dBm", meaning="received strength; 0 where not heard; relative where the device is not calibrated"),
         Feature(name="snr_db", unit="dB", meaning="signal to noise in the channel; 0 where not heard"),
         Feature(name="toa_offset_us", unit="us", meaning="time of arrival minus the example's mean over the receivers that heard"),
+        Feature(name="noise_dbm", unit="dBm", meaning="noise in the channel, as measured beside it"),
+        Feature(name="toa_log_sigma", unit="log10 us", meaning="decimal logarithm of the standard deviation that toa_offset_us states"),
+        Feature(name="frequency_offset_hz", unit="Hz", meaning="carrier minus the example's mean over the receivers that heard"),
+        Feature(name="gain_db", unit="dB", meaning="of the receiver and its converter: dBm at the antenna = dBFS - gain"),
         Feature(name="clock_sigma_us", unit="us", meaning="declared standard deviation of the receiver's clock"),
         Feature(name="rx_east_km", unit="km", meaning="receiver's position, east of the frame's origin"),
         Feature(name="rx_north_km", unit="km", meaning="receiver's position, north of the frame's origin"),
@@ -43,7 +48,7 @@ FEATURES: Final[dict[str, Feature]] = {
 }
 """The features importers and the simulator know, by name."""
 
-HEARD_ONLY_FEATURES: Final = frozenset({"rssi_dbm", "snr_db", "toa_offset_us"})
+HEARD_ONLY_FEATURES: Final = frozenset({"rssi_dbm", "snr_db", "toa_offset_us", "toa_log_sigma", "frequency_offset_hz"})
 """Measured only where the receiver heard; elsewhere the stored 0 means nothing."""
 
 
@@ -53,6 +58,13 @@ class ArraySpec(Entity):
     dtype: str
     shape: tuple[int, ...]
     sha256: str
+
+
+class IqFormat(Entity):
+    """What the samples of a data set are; their number is in the array's shape."""
+
+    sample_rate_hz: float = Field(gt=0, description="Hz, complex samples")
+    bandwidth_hz: float = Field(gt=0, description="Hz, channel around 0 that holds the signal")
 
 
 class Manifest(Entity):
@@ -68,6 +80,7 @@ class Manifest(Entity):
     groups: tuple[str, ...] = Field(default=(), description="columns that the source could be grouped by")
     accuracy_radius_m: float = Field(gt=0, description="m")
     physical_limit: PhysicalLimit | None = Field(default=None, exclude_if=lambda limit: limit is None)
+    iq: IqFormat | None = Field(default=None, exclude_if=lambda iq: iq is None)
     arrays: dict[str, ArraySpec]
 
     @property

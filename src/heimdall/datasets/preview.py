@@ -63,6 +63,7 @@ def preview_synthetic(config: SyntheticDatasetConfig, target_m: float, *, terrai
         share_usable=float(usable.mean()),
         by_receivers=rows,
         arrival_sigma_ns=arrival,
+        iq_bytes=config.iq_bytes,
         sentences=_say(config, limit, float(usable.mean()), rows, arrival, target_m),
     )
 
@@ -122,6 +123,8 @@ def _say(
     worst = max(causes, key=lambda name: causes[name])
     texts = {"clock": "The clocks", "estimate": "Noise and the signal's bandwidth", "excess": "Excess delays"}
     sentences.append(f"{texts[worst]} cost most: {_say_ns(causes[worst])} of {_say_ns(arrival['total'])} in an arrival.")
+    if config.keep_iq:
+        sentences.append(f"The samples take {config.iq_bytes / 1e9:.2g} GB on the disk, and twice as much while the data set is built.")
     return tuple(sentences)
 
 

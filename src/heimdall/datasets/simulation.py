@@ -14,10 +14,12 @@ import numpy as np
 
 from heimdall.datasets.grouping import describe_split
 from heimdall.datasets.limits import describe_assumptions, limit_of
-from heimdall.datasets.manifest import pick_features
+from heimdall.datasets.manifest import IqFormat, pick_features
 from heimdall.datasets.simulator import describe_loss, make_simulator
 from heimdall.datasets.storage import DatasetWriter, ExampleChunk
 from heimdall.domain.datasets import DatasetKind, SyntheticDatasetConfig
+from heimdall.rf.captured import CaptureGenerator
+from heimdall.rf.spectra import SPECTRA
 from heimdall.rf.synthetic import BLOCK_EXAMPLES, SyntheticBlock
 
 SYNTHETIC_CELL_M: Final = 5000.0
@@ -27,9 +29,14 @@ SYNTHETIC_ACCURACY_RADIUS_M: Final = 1000.0
 """m; what a synchronized narrowband network can honestly promise."""
 
 SYNTHETIC_SOURCE: Final = "Simulated by Heimdall (path loss, shadowing, exact delays, clock error); no licence needed"
+CAPTURE_SOURCE: Final = "Simulated by Heimdall as IQ captures and measured from these; no licence needed"
 
 CHUNK_BLOCKS: Final = {"log-distance": 32, "terrain": 1}
 """Blocks of a chunk, by propagation: a few seconds of work, so that a kill costs no more; no byte of the data set depends on them."""
+
+CAPTURE_CHUNK_EXAMPLES: Final = 128
+_CAPTURE_CHUNK_SAMPLES: Final = 1 << 19
+"""Of one receiver, in a chunk of captures: long captures come in smaller chunks."""
 
 
 class Simulation:
@@ -51,14 +58,17 @@ class Simulation:
     def __init__(self, config: SyntheticDatasetConfig, terrain_folder: Path | None) -> None:
         self._config = config
         self._generator = make_simulator(config, terrain_folder)
-        self._chunk_blocks = CHUNK_BLOCKS[config.propagation]
-        self._num_blocks = -(-config.num_examples // BLOCK_EXAMPLES)
-        self.num_chunks = -(-self._num_blocks // self._chunk_blocks)
+        self._captures = CaptureGenerator(config, self._generator.network) if config.signal == "captures" else None
+        self._chunk_examples = CHUNK_BLOCKS[config.propagation] * BLOCK_EXAMPLES
+        if self._captures:
+            self._chunk_examples = max(8, min(CAPTURE_CHUNK_EXAMPLES, _CAPTURE_CHUNK_SAMPLES // config.capture_samples))
+        self._last_block: tuple[int, SyntheticBlock] | None = None
+        self.num_chunks = -(-config.num_examples // self._chunk_examples)
 
     @property
     def source(self) -> str:
         """What is said of where the data come from."""
-        return f"{SYNTHETIC_SOURCE}{describe_loss(self._generator)}"
+        return f"{CAPTURE_SOURCE if self._captures else SYNTHETIC_SOURCE}{describe_loss(self._generator)}"
 
     def make(self, number: int, progress: Callable[[float], None]) -> ExampleChunk:
         """Simulate chunk ``number``; ``progress`` is told the share of it that is done.
@@ -68,20 +78,39 @@ class Simulation:
         InvalidInputError
             Where hardly any place is heard by enough receivers.
         """
-        numbers = range(number * self._chunk_blocks, min((number + 1) * self._chunk_blocks, self._num_blocks))
-        parts = []
-        for done, block in enumerate(numbers, 1):
-            parts.append(self._store_form(self._generator.block(block)))
-            progress(done / len(numbers))
+        start = number * self._chunk_examples
+        stop = min(start + self._chunk_examples, self._config.num_examples)
+        parts, done = [], start
+        while done < stop:
+            block_number = done // BLOCK_EXAMPLES
+            first = block_number * BLOCK_EXAMPLES
+            # Captures are slow: a chunk of them may end anywhere, and says how far it is.
+            end = min(stop, first + BLOCK_EXAMPLES, done + 16 if self._captures else stop)
+            parts.append(self._make_rows(self._block(block_number), first, range(done - first, end - first)))
+            done = end
+            progress((done - start) / (stop - start))
         return ExampleChunk(**{name: np.concatenate([part[name] for part in parts]) for name in parts[0]})
+
+    def _block(self, number: int) -> SyntheticBlock:
+        if self._last_block is None or self._last_block[0] != number:
+            self._last_block = number, self._generator.block(number)
+        return self._last_block[1]
 
     def write(self, chunks: Iterable[ExampleChunk], directory: Path, progress: Callable[[float], None]) -> None:
         """Write all chunks, in the order of their numbers, as a data set into an existing, empty folder."""
         network = self._generator.network
-        features = pick_features("heard", "rssi_dbm", "snr_db", "toa_offset_us", "clock_sigma_us", "rx_east_km", "rx_north_km", "rx_up_km")
+        features = pick_features(*_FEATURES["captures" if self._captures else "features"], *_RECEIVER_FEATURES)
+        config = self._config
+        kept = IqFormat(sample_rate_hz=config.capture_rate_hz, bandwidth_hz=_bandwidth_hz(config)) if config.keep_iq else None
         groups, bounds, done = [], [], 0
         with DatasetWriter(
-            directory, num_tokens=len(network.receivers), receivers=network.receivers, features=features, has_bounds=True
+            directory,
+            num_tokens=len(network.receivers),
+            receivers=network.receivers,
+            features=features,
+            has_bounds=True,
+            iq=kept,
+            num_samples=config.capture_samples if kept else 0,
         ) as writer:
             for chunk in chunks:
                 writer.append(chunk)
@@ -98,35 +127,62 @@ class Simulation:
                 physical_limit=limit_of(np.concatenate(bounds), describe_assumptions(self._config)),
             )
 
-    def _store_form(self, block: SyntheticBlock) -> dict[str, np.ndarray[Any, Any]]:
-        shape, network = block.heard.shape, self._generator.network
+    def _make_rows(self, block: SyntheticBlock, first: int, rows: range) -> dict[str, np.ndarray[Any, Any]]:
+        chosen = slice(rows.start, rows.stop)
+        shape, network = block.heard[chosen].shape, self._generator.network
         site = np.broadcast_to(network.position_m, (*shape, 3))
-        columns = [
-            block.heard,
-            np.where(block.heard, block.rssi_dbm, 0.0),
-            np.where(block.heard, block.snr_db, 0.0),
-            block.toa_offset_us,
-            np.full(shape, self._config.clock_sigma_ns * 1e-3),
-            *(np.moveaxis(site, -1, 0) / 1e3),
-        ]
-        return {
+        columns, iq = self._measure(block, first, rows)
+        columns += [np.full(shape, self._config.clock_sigma_ns * 1e-3), *(np.moveaxis(site, -1, 0) / 1e3)]
+        made = {
             "features": np.stack(columns, axis=-1).astype(np.float32),
             "mask": np.ones(shape, bool),
             "receiver_index": np.broadcast_to(np.arange(shape[1], dtype=np.int16), shape),
-            "target": block.transmitter_m[:, :2],
-            "target_up": block.transmitter_m[:, 2],
-            "group": self._cells_of(block),
+            "target": block.transmitter_m[chosen, :2],
+            "target_up": block.transmitter_m[chosen, 2],
+            "group": self._cells_of(block)[chosen],
             "time": np.zeros(shape[0]),
             "receiver_enu": site.astype(np.float32),
             # The limit of the whole is taken before the writer rounds.
-            "bound_sigma_m": block.bound_sigma_m,
+            "bound_sigma_m": block.bound_sigma_m[chosen],
         }
+        return made if iq is None else made | {"iq": iq}
+
+    def _measure(self, block: SyntheticBlock, first: int, rows: range) -> tuple[list[np.ndarray[Any, Any]], np.ndarray[Any, Any] | None]:
+        """Return what receivers measured, in the order of ``_FEATURES``, and samples where they are kept."""
+        if self._captures is None:
+            chosen = slice(rows.start, rows.stop)
+            heard = block.heard[chosen]
+            strengths = (np.where(heard, values[chosen], 0.0) for values in (block.rssi_dbm, block.snr_db))
+            return [heard, *strengths, block.toa_offset_us[chosen]], None
+        found = self._captures.measure(block, first, rows)
+        log_sigma = np.where(found.heard, np.log10(np.maximum(found.toa_sigma_us, 1e-3)), 0.0)
+        return [
+            found.heard,
+            found.rssi_dbm,
+            found.snr_db,
+            found.toa_offset_us,
+            found.noise_dbm,
+            log_sigma,
+            found.frequency_offset_hz,
+            found.gain_db,
+        ], found.iq
 
     def _cells_of(self, block: SyntheticBlock) -> np.ndarray[Any, np.dtype[np.int32]]:
         south_west, north_east = self._generator.region_m
         cells_north = int(np.ceil((north_east[1] - south_west[1]) / SYNTHETIC_CELL_M))
         east, north = np.floor((block.transmitter_m[:, :2] - south_west) / SYNTHETIC_CELL_M).T
         return np.asarray(east * cells_north + north, np.int32)
+
+
+_FEATURES: Final = {
+    "features": ("heard", "rssi_dbm", "snr_db", "toa_offset_us"),
+    "captures": ("heard", "rssi_dbm", "snr_db", "toa_offset_us", "noise_dbm", "toa_log_sigma", "frequency_offset_hz", "gain_db"),
+}
+_RECEIVER_FEATURES: Final = ("clock_sigma_us", "rx_east_km", "rx_north_km", "rx_up_km")
+
+
+def _bandwidth_hz(config: SyntheticDatasetConfig) -> float:
+    return SPECTRA[config.waveform].noise_bandwidth_hz if config.waveform else 0.0
 
 
 def save_chunk(chunk: ExampleChunk, path: Path) -> None:

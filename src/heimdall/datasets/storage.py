@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import ValidationError
 
-from heimdall.datasets.manifest import ARRAY_DTYPES, OPTIONAL_DTYPES, ArraySpec, Manifest
+from heimdall.datasets.manifest import ARRAY_DTYPES, OPTIONAL_DTYPES, ArraySpec, IqFormat, Manifest
 from heimdall.domain.datasets import CoordinateFrame, DatasetKind, Feature, PhysicalLimit, Receiver, Split
 from heimdall.domain.errors import InvalidInputError, NotFoundError, StorageFullError
 
@@ -50,6 +50,8 @@ class ExampleChunk:
     """[n, R, 3] m, 0 where absent."""
     bound_sigma_m: npt.NDArray[np.float32] | None = None
     """[n, 2] m, axes of the Cramér-Rao ellipse; simulated data only, and then in every chunk."""
+    iq: npt.NDArray[np.int8] | None = None
+    """[n, R, T, 2] samples, I first, full scale 128, 0 where absent; in every chunk or in none."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,7 @@ class DatasetArrays:
     time: npt.NDArray[np.float64]
     receiver_enu: npt.NDArray[np.float32]
     bound_sigma_m: npt.NDArray[np.float32] | None = None
+    iq: npt.NDArray[np.int8] | None = None
 
     def __len__(self) -> int:
         return self.manifest.num_examples
@@ -170,6 +173,8 @@ class DatasetWriter:
         What the tokens point to and carry.
     has_bounds
         Whether every chunk brings ``bound_sigma_m``.
+    iq, num_samples
+        What the samples are and T, where every chunk brings ``iq``.
     """
 
     def __init__(
@@ -180,6 +185,8 @@ class DatasetWriter:
         receivers: tuple[Receiver, ...],
         features: tuple[Feature, ...],
         has_bounds: bool = False,
+        iq: IqFormat | None = None,
+        num_samples: int = 0,
     ) -> None:
         if not 1 <= len(receivers) <= np.iinfo(np.int16).max:
             raise InvalidInputError(f"A data set holds 1 to {np.iinfo(np.int16).max} receivers, not {len(receivers)}.")
@@ -188,8 +195,10 @@ class DatasetWriter:
         self._features = features
         self._num_examples = 0
         self._groups: set[int] = set()
-        tails = _tail_shapes(num_tokens, len(features))
-        dtypes = ARRAY_DTYPES | (OPTIONAL_DTYPES if has_bounds else {})
+        self._iq = iq
+        tails = _tail_shapes(num_tokens, len(features), num_samples)
+        left_out = ({"bound_sigma_m"} if not has_bounds else set()) | ({"iq"} if iq is None else set())
+        dtypes = {name: dtype for name, dtype in (ARRAY_DTYPES | OPTIONAL_DTYPES).items() if name not in left_out}
         self._streams = {name: _ArrayStream(directory / f"{name}.npy", dtype, tails[name]) for name, dtype in dtypes.items()}
 
     def __enter__(self) -> Self:
@@ -210,7 +219,7 @@ class DatasetWriter:
         _check_chunk(chunk, num_receivers=len(self._receivers))
         given = _given_arrays(chunk)
         if set(given) != set(self._streams):
-            raise InvalidInputError("Either every chunk of a data set brings its bounds, or none does.")
+            raise InvalidInputError("Either every chunk of a data set brings its bounds and samples, or none does.")
         for name, values in given.items():
             self._streams[name].append(values)
         self._num_examples += len(chunk.mask)
@@ -250,6 +259,7 @@ class DatasetWriter:
             groups=groups,
             accuracy_radius_m=accuracy_radius_m,
             physical_limit=physical_limit,
+            iq=self._iq,
             arrays={name: stream.finish() for name, stream in self._streams.items()},
         )
         content = json.dumps(manifest.model_dump(mode="json"), indent=1, allow_nan=False).encode()
@@ -316,7 +326,7 @@ def _full(error: OSError) -> StorageFullError:
     return StorageFullError(f"The data set could not be written ({error.strerror}). Free some disk space and start it again.")
 
 
-def _tail_shapes(num_tokens: int, num_features: int) -> dict[str, tuple[int, ...]]:
+def _tail_shapes(num_tokens: int, num_features: int, num_samples: int) -> dict[str, tuple[int, ...]]:
     return {
         "features": (num_tokens, num_features),
         "mask": (num_tokens,),
@@ -327,6 +337,7 @@ def _tail_shapes(num_tokens: int, num_features: int) -> dict[str, tuple[int, ...
         "time": (),
         "receiver_enu": (num_tokens, 3),
         "bound_sigma_m": (2,),
+        "iq": (num_tokens, num_samples, 2),
     }
 
 
@@ -337,7 +348,10 @@ def _check_manifest(manifest: Manifest) -> None:
     mask_shape = manifest.arrays["mask"].shape
     if len(mask_shape) != 2:
         raise _corrupt(MANIFEST_NAME, "says that 'mask' has not two axes")
-    tails = _tail_shapes(mask_shape[1], len(manifest.features))
+    if ("iq" in manifest.arrays) != (manifest.iq is not None):
+        raise _corrupt(MANIFEST_NAME, "must have both samples and their rate, or neither")
+    num_samples = manifest.arrays["iq"].shape[2] if "iq" in manifest.arrays and len(manifest.arrays["iq"].shape) == 4 else 0
+    tails = _tail_shapes(mask_shape[1], len(manifest.features), num_samples)
     for name, spec in manifest.arrays.items():
         expected = (manifest.num_examples, *tails[name])
         if spec.shape != expected or spec.dtype != dtypes[name]:
@@ -368,7 +382,7 @@ def _check_chunk(chunk: ExampleChunk, *, num_receivers: int) -> None:
         if values.dtype.kind == "f" and not np.isfinite(values).all():
             raise InvalidInputError(f"A value of '{name}' is not a finite number.")
     absent = ~chunk.mask
-    if chunk.features[absent].any() or chunk.receiver_enu[absent].any():
+    if chunk.features[absent].any() or chunk.receiver_enu[absent].any() or (chunk.iq is not None and chunk.iq[absent].any()):
         raise InvalidInputError("A receiver that is not present must carry zeros only.")
     if chunk.receiver_index.size and not 0 <= chunk.receiver_index.min() <= chunk.receiver_index.max() < num_receivers:
         raise InvalidInputError(f"A receiver index lies outside 0 to {num_receivers - 1}.")

@@ -16,6 +16,8 @@ from heimdall.domain.errors import NotFoundError
 REFERENCE_NUM_RECEIVERS: Final = 7
 REFERENCE_NUM_FEATURES: Final = 8
 
+HOW_TO_KEEP_IQ: Final = "Generate one with signal 'captures' and keep_iq, or choose another architecture."
+
 
 class Architecture(Entity):
     """A network of the catalogue."""
@@ -31,6 +33,7 @@ class Architecture(Entity):
     physics: Literal["radio-map", "arrival"] | None = Field(
         default=None, description="physical estimate that the network begins at, inside its graph"
     )
+    needs_iq: bool = Field(default=False, description="works on samples: for data sets that keep them (keep_iq)")
 
 
 _TOKENS: Final = ("receiver tokens: the data set's features, any number of receivers", "mask of the receivers present")
@@ -154,6 +157,25 @@ ARCHITECTURES: Final[tuple[Architecture, ...]] = (
         inputs=_TOKENS,
         parameters_count=42629,
         hyperparameters={"width": 128, "depth": 3, "dropout": 0.1},
+    ),
+    Architecture(
+        id="iq-encoder",
+        name="IQ encoder",
+        description="One convolution over the samples of every receiver; delay and cross-spectrum of every pair, searched and refined "
+        "inside the graph; joined with the receiver tokens and pooled by attention; full 2x2 Gaussian head.",
+        good_for="Captures whose samples are kept, where what features leave out of the signal may count.",
+        inputs=(*_TOKENS, "samples: the data set's IQ, 8 bits"),
+        parameters_count=71018,
+        hyperparameters={
+            "width": 64,
+            "embedding": 16,
+            "heads": 4,
+            "head_width": 128,
+            "channels": 32,
+            "dropout": 0.05,
+            "receiver_dropout": 0.1,
+        },
+        needs_iq=True,
     ),
 )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field, StringConstraints, ValidationInfo, field_validator
 
@@ -12,6 +12,29 @@ from heimdall.domain.jobs import Name
 
 WaveformId = Literal["nbfm-voice", "nbfm-voice-25k", "dmr", "aprs", "fsk9600", "flat-12k5", "flat-200k"]
 """What a transmitter may send; ``rf.spectra`` holds what each tells of time."""
+
+CAPTURE_RATES_HZ: Final[dict[WaveformId, float]] = {
+    "nbfm-voice": 16_000.0,
+    "nbfm-voice-25k": 32_000.0,
+    "dmr": 16_000.0,
+    "aprs": 16_000.0,
+    "fsk9600": 16_000.0,
+    "flat-12k5": 16_000.0,
+    "flat-200k": 256_000.0,
+}
+"""Hz, sample rates of captures: 28 % more than the channel, whose edges show the noise."""
+
+NUM_SITES: Final = 7
+"""Receivers of the built-in network; a test holds it against ``rf/receivers.json``."""
+
+MIN_CAPTURE_SAMPLES: Final = 512
+MAX_CAPTURE_SAMPLES: Final = 65_536
+MAX_CAPTURE_EXAMPLES: Final = 1_000_000
+MAX_CAPTURE_CLOCK_NS: Final = 100_000.0
+MAX_CRYSTAL_HZ: Final = 500.0
+"""Hz, one standard deviation of a receiver's carrier: more would push a signal out of its channel."""
+MAX_IQ_BYTES: Final = 50_000_000_000
+"""Of the samples of one data set; while it is built they lie on the disk twice."""
 
 
 class DatasetStatus(StrEnum):
@@ -152,8 +175,78 @@ class SyntheticDatasetConfig(Entity):
     nlos_sigma_ns: float = Field(default=0.0, ge=0, le=1e6, allow_inf_nan=False, description="ns, excess delay of each path, mean removed")
     tx_power_min_dbm: float = Field(default=27.0, ge=-30, le=60, allow_inf_nan=False, description="dBm")
     tx_power_max_dbm: float = Field(default=43.0, ge=-30, le=60, allow_inf_nan=False, validate_default=True, description="dBm")
-    min_receivers: int = Field(default=3, ge=1, le=7, description="examples heard by fewer are drawn again")
+    min_receivers: int = Field(default=3, ge=1, le=NUM_SITES, description="examples heard by fewer are drawn again")
     margin_km: float = Field(default=10.0, ge=0, le=200, allow_inf_nan=False, description="km around the receivers' box")
+
+    signal: Literal["features", "captures"] = Field(
+        default="features",
+        description="what is simulated: features with the errors that physics leaves at best, or captures (IQ samples of the waveform) "
+        "that features are then measured from",
+    )
+    crystal_sigma_ppm: float = Field(default=0.1, ge=0, le=5, allow_inf_nan=False, description="ppm, of receivers' oscillators in captures")
+    keep_iq: bool = Field(default=False, description="store the samples of captures beside the features, for networks that work on them")
+
+    @property
+    def capture_rate_hz(self) -> float:
+        """Sample rate of a capture, Hz; 0 without a waveform."""
+        return CAPTURE_RATES_HZ[self.waveform] if self.waveform else 0.0
+
+    @property
+    def capture_samples(self) -> int:
+        """Samples of a capture at each receiver."""
+        return round(self.duration_s * self.capture_rate_hz)
+
+    @property
+    def iq_bytes(self) -> int:
+        """What the kept samples take on the disk: two bytes a sample."""
+        return 2 * self.num_examples * NUM_SITES * self.capture_samples if self.keep_iq else 0
+
+    @field_validator("signal")
+    @classmethod
+    def _check_captures(cls, value: str, info: ValidationInfo) -> str:
+        asked = info.data
+        if value != "captures" or not {"waveform", "duration_s", "num_examples", "clock_sigma_ns"} <= asked.keys():
+            return value
+        if asked["waveform"] is None:
+            raise ValueError("must not be captures without a waveform: say what is sent, for example nbfm-voice")
+        num_samples = round(asked["duration_s"] * CAPTURE_RATES_HZ[asked["waveform"]])
+        if not MIN_CAPTURE_SAMPLES <= num_samples <= MAX_CAPTURE_SAMPLES:
+            shortest, longest = (limit / CAPTURE_RATES_HZ[asked["waveform"]] for limit in (MIN_CAPTURE_SAMPLES, MAX_CAPTURE_SAMPLES))
+            raise ValueError(
+                f"must not be captures of {asked['duration_s']:g} s: of {asked['waveform']} they last {shortest:.3g} to {longest:.3g} s"
+            )
+        if asked["num_examples"] > MAX_CAPTURE_EXAMPLES:
+            raise ValueError(f"must not be captures for more than {MAX_CAPTURE_EXAMPLES} examples")
+        if max(asked["clock_sigma_ns"], asked.get("nlos_sigma_ns", 0.0)) > MAX_CAPTURE_CLOCK_NS:
+            raise ValueError(
+                f"must not be captures with clocks or excess delays above {MAX_CAPTURE_CLOCK_NS:g} ns (30 km); for receivers that "
+                "are not synchronized, simulate features"
+            )
+        return value
+
+    @field_validator("crystal_sigma_ppm")
+    @classmethod
+    def _keep_the_channel(cls, value: float, info: ValidationInfo) -> float:
+        limit_ppm = MAX_CRYSTAL_HZ / info.data.get("frequency_mhz", 1.0)
+        if info.data.get("signal") == "captures" and value > limit_ppm:
+            raise ValueError(f"must not be above {limit_ppm:.3g} at this carrier: the signal would leave its channel")
+        return value
+
+    @field_validator("keep_iq")
+    @classmethod
+    def _check_samples(cls, value: bool, info: ValidationInfo) -> bool:
+        asked = info.data
+        if not value or not {"signal", "waveform", "duration_s", "num_examples"} <= asked.keys():
+            return value
+        if asked["signal"] != "captures":
+            raise ValueError("needs samples, which only captures have: set signal to captures")
+        size = 2 * asked["num_examples"] * NUM_SITES * round(asked["duration_s"] * CAPTURE_RATES_HZ[asked["waveform"]])
+        if size > MAX_IQ_BYTES:
+            raise ValueError(
+                f"would take {size / 1e9:.0f} GB, and at most {MAX_IQ_BYTES / 1e9:.0f} GB are allowed: ask for fewer examples "
+                "or shorter captures, or keep features only"
+            )
+        return value
 
     @field_validator("tx_power_max_dbm")
     @classmethod
@@ -180,6 +273,7 @@ class DatasetPreview(Entity):
     share_usable: float = Field(description="of all transmissions in the region heard by at least min_receivers, 0 to 1")
     by_receivers: tuple[ReachableError, ...]
     arrival_sigma_ns: dict[str, float] = Field(description="ns, median errors of an arrival by cause, and their total")
+    iq_bytes: int = Field(default=0, description="bytes that the kept samples would take on the disk; twice as much while it is built")
     sentences: tuple[str, ...] = Field(description="the same in words, the most important first")
 
 

@@ -187,7 +187,12 @@ def _delay_ramps(delay: FloatArray, size: int) -> ComplexArray:
     return np.concatenate([ramp[..., middle:], ramp[..., :middle]], axis=-1)
 
 
-def _ramps(turns: FloatArray, size: int, *, first: int = 0) -> ComplexArray:
+def even_ramp(turns: float, size: int, *, first: float = 0) -> ComplexArray:
+    """Return ``exp(j 2 pi turns n)`` for ``size`` values of n from ``first`` on, [size]."""
+    return _ramps(np.asarray(turns), size, first=first)
+
+
+def _ramps(turns: FloatArray, size: int, *, first: float = 0) -> ComplexArray:
     """Return ``exp(j 2 pi turns n)`` for ``size`` values of n from ``first`` on, [*turns, size].
 
     They are evenly spaced, so it is a product of a coarse and a fine ramp: two square roots of ``size`` exponentials each.

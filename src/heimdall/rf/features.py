@@ -17,6 +17,7 @@ import numpy.typing as npt
 from jaxtyping import Bool, Complex64, Float64, Int64
 from scipy import fft
 
+from heimdall.rf.capture import even_ramp
 from heimdall.rf.constants import CHANNEL_BANDWIDTH_HZ, DETECTION_SNR_DB
 from heimdall.rf.shapes import AnyFloatArray, BoolArray, FloatArray, IntArray
 
@@ -24,6 +25,8 @@ ComplexArray = npt.NDArray[np.complex64]
 
 _MIN_EDGE_SHARE: Final = 0.05
 _NUM_REFINEMENTS: Final = 6
+_SMALL_STEP_S: Final = 1e-10
+_SMALL_STEP_HZ: Final = 1e-3
 
 
 @dataclass(frozen=True)
@@ -137,19 +140,18 @@ def cross_ambiguity(
     """Return the magnitude of the cross-ambiguity over lags and frequency bins -max_bin to max_bin (of 1 / duration).
 
     For each lag the product ``late[n + lag] conj(early[n])`` is summed over blocks short beside the highest frequency, then transformed.
+    Lags are consecutive.
     """
-    size = len(late)
+    size, step = len(late), late.itemsize
     block = max(1, size // (8 * (max_bin + 1)))
     num_blocks = size // block
-    padded = np.concatenate([late, np.zeros(size, np.complex64)])
-    reference = np.conj(early)
-    surface = np.empty((len(lags), 2 * max_bin + 1))
-    for index, lag in enumerate(lags.tolist()):
-        product = (padded[np.arange(size) + lag] if lag < 0 else padded[lag : lag + size]) * reference
-        blocks = product[: num_blocks * block].reshape(num_blocks, block).sum(axis=1)
-        spectrum = np.abs(fft.fft(blocks))
-        surface[index] = np.concatenate([spectrum[-max_bin:] if max_bin else spectrum[:0], spectrum[: max_bin + 1]])
-    return surface
+    before, after = max(0, -int(lags[0])), max(0, int(lags[-1]))
+    padded = np.concatenate([np.zeros(before, np.complex64), late, np.zeros(after, np.complex64)])
+    reference = np.conj(early[: num_blocks * block]).reshape(num_blocks, block)
+    first = int(lags[0]) + before
+    shifted = np.lib.stride_tricks.as_strided(padded[first:], (len(lags), num_blocks, block), (step, block * step, step), writeable=False)
+    spectrum = np.abs(fft.fft(np.einsum("dbk,bk->db", shifted, reference), axis=1))
+    return np.concatenate([spectrum[:, num_blocks - max_bin :], spectrum[:, : max_bin + 1]], axis=1).astype(np.float64)
 
 
 def _measure_pair(
@@ -163,22 +165,28 @@ def _measure_pair(
     lag, bin_ = np.unravel_index(int(np.argmax(surface)), surface.shape)
     delay_s, frequency_hz = float(lags[lag]) / rate_hz, (int(bin_) - max_bin) * rate_hz / size
     time_s = (np.arange(size) - size / 2) / rate_hz
-    bins_hz = np.fft.fftfreq(size, 1 / rate_hz)
-    in_channel = np.abs(bins_hz) < bandwidth_hz / 2
-    spectrum_early = fft.fft(early)
+    half = min(math.ceil(bandwidth_hz / 2 * size / rate_hz) - 1, (size - 1) // 2)
+    bins_hz = np.arange(-half, half + 1) * (rate_hz / size)  # of the channel alone
+    places = np.arange(-half, half + 1)
+    spectrum_early = fft.fft(early)[places]
+    spread_out = np.zeros(size, np.complex64)
     for _ in range(_NUM_REFINEMENTS):
         # Alternate: frequency by the phase's slope over time at this delay, delay by its slope over frequency at this frequency.
-        shifted = fft.ifft(spectrum_early * np.exp(-2j * np.pi * bins_hz * delay_s) * in_channel)
-        product = late * np.conj(shifted) * np.exp(-2j * np.pi * frequency_hz * time_s)
-        frequency_hz += _slope(_sum_blocks(product), size / rate_hz)
-        spectrum_late = fft.fft(late * np.exp(-2j * np.pi * frequency_hz * time_s))
-        cross = spectrum_late * np.conj(spectrum_early) * in_channel
-        delay_s -= _delay_step(cross, bins_hz, delay_s)
-    turned = cross * np.exp(2j * np.pi * bins_hz * delay_s)
-    power = math.sqrt(float(np.square(np.abs(spectrum_late[in_channel])).sum() * np.square(np.abs(spectrum_early[in_channel])).sum()))
+        spread_out[places] = spectrum_early * even_ramp(-delay_s * rate_hz / size, 2 * half + 1, first=-half)
+        product = late * np.conj(fft.ifft(spread_out)) * even_ramp(-frequency_hz / rate_hz, size, first=-size / 2)
+        frequency_step_hz = _slope(_sum_blocks(product), size / rate_hz)
+        frequency_hz += frequency_step_hz
+        spectrum_late = fft.fft(late * even_ramp(-frequency_hz / rate_hz, size, first=-size / 2))[places]
+        cross = spectrum_late * np.conj(spectrum_early)
+        delay_step_s = _delay_step(cross * even_ramp(delay_s * rate_hz / size, 2 * half + 1, first=-half), bins_hz)
+        delay_s -= delay_step_s
+        if abs(delay_step_s) < _SMALL_STEP_S and abs(frequency_step_hz) < _SMALL_STEP_HZ:
+            break
+    turned = cross * even_ramp(delay_s * rate_hz / size, 2 * half + 1, first=-half)
+    power = math.sqrt(float(np.square(np.abs(spectrum_late)).sum() * np.square(np.abs(spectrum_early)).sum()))
     coherence = min(1.0, abs(complex(turned.sum())) / power)
     beta_hz = _spread(np.real(turned * np.exp(-1j * np.angle(turned.sum()))), bins_hz)
-    drift_hz = _drift(spectrum_early * in_channel, bins_hz, time_s)
+    drift_hz = _drift(spectrum_early, places, bins_hz, time_s)
     # A slow sweep looks the same later as higher: what runs along with time is taken by the unknown frequency (Stein 1981).
     beta_hz = math.sqrt(max(0.0, beta_hz**2 - drift_hz**2))
     count = bandwidth_hz * size / rate_hz
@@ -200,21 +208,25 @@ def _slope(blocks: npt.NDArray[np.complexfloating], duration_s: float) -> float:
     return float(turn / (2 * np.pi) * len(values) / duration_s)
 
 
-def _delay_step(cross: npt.NDArray[np.complexfloating], bins_hz: AnyFloatArray, delay_s: float) -> float:
-    """Return the Newton step in delay of ``|sum cross exp(j 2 pi f delay)|^2``."""
-    turned = cross * np.exp(2j * np.pi * bins_hz * delay_s)
-    total = turned.sum()
-    first = (2j * np.pi * bins_hz * turned).sum()
-    second = -(np.square(2 * np.pi * bins_hz) * turned).sum()
-    slope = 2 * np.real(np.conj(total) * first)
-    curve = 2 * (np.abs(first) ** 2 + np.real(np.conj(total) * second))
+def _delay_step(turned: npt.NDArray[np.complexfloating], bins_hz: AnyFloatArray) -> float:
+    """Return the Newton step in delay of ``|sum turned|^2`` for a cross-spectrum that is turned back by the delay so far."""
+    real, imag = np.asarray(turned.real, np.float64), np.asarray(turned.imag, np.float64)
+    omega = 2 * np.pi * bins_hz
+    total = complex(real.sum(), imag.sum())
+    first = 1j * complex(omega @ real, omega @ imag)
+    square = np.square(omega)
+    second = -complex(square @ real, square @ imag)
+    slope = 2 * (total.conjugate() * first).real
+    curve = 2 * (abs(first) ** 2 + (total.conjugate() * second).real)
     return float(slope / curve) if curve < 0 else 0.0
 
 
-def _drift(spectrum: npt.NDArray[np.complexfloating], bins_hz: AnyFloatArray, time_s: AnyFloatArray) -> float:
+def _drift(spectrum: npt.NDArray[np.complexfloating], places: IntArray, bins_hz: AnyFloatArray, time_s: AnyFloatArray) -> float:
     """Return the part of the rms frequency deviation that is linear in time, Hz."""
-    signal, slope = fft.ifft(spectrum), fft.ifft(2j * np.pi * bins_hz * spectrum)
-    power = np.square(np.abs(signal))
+    both = np.zeros((2, len(time_s)), np.complex64)
+    both[0, places], both[1, places] = spectrum, 1j * (2 * np.pi * bins_hz) * spectrum
+    signal, slope = fft.ifft(both, axis=1)
+    power = np.square(np.abs(signal)).astype(np.float64)
     turning_hz = np.imag(slope * np.conj(signal)) / (2 * np.pi)
     mean_hz, mean_s = turning_hz.sum() / power.sum(), (power * time_s).sum() / power.sum()
     centred_s = time_s - mean_s

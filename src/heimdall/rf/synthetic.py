@@ -1,7 +1,7 @@
 """Simulated examples as features of a receiver network, each with its physical limit.
 
 Delays carry the error that the transmitted waveform, its duration and the receivers' signal-to-noise ratios leave at best
-(``rf.bounds``), plus clock and excess delay. :mod:`heimdall.rf.capture` simulates the samples themselves.
+(``rf.bounds``), plus clock and excess delay. :mod:`heimdall.rf.captured` sends the same scenes as samples and measures those.
 
 Examples are made in blocks of fixed size; a block depends on (config, block number) and on nothing else, so neither the
 chunks in which a file is written nor the number of workers changes a byte.
@@ -144,14 +144,17 @@ class SyntheticGenerator:
         for sigma in sigma_us:
             arrival_us = arrival_us + generator.standard_normal(rssi.shape) * sigma
         keep = heard.sum(axis=1) >= min_receivers
-        total_us = np.sqrt(sum(np.square(np.broadcast_to(sigma, rssi.shape)) for sigma in sigma_us))
+        # Samples tell also of signals too weak to be detected: the bound of captures counts every receiver.
+        counted = np.ones_like(heard) if config.signal == "captures" else heard
+        errors_us = self._timing_sigmas_us(snr, counted) if config.signal == "captures" else sigma_us
+        total_us = np.sqrt(sum(np.square(np.broadcast_to(sigma, rssi.shape)) for sigma in errors_us))
         return SyntheticBlock(
             transmitter_m=transmitter[keep],
             heard=heard[keep],
             rssi_dbm=rssi[keep],
             snr_db=snr[keep],
             toa_offset_us=remove_mean(arrival_us[keep], heard[keep]),
-            bound_sigma_m=self._bound(transmitter[keep], heard[keep], total_us[keep]),
+            bound_sigma_m=self._bound(transmitter[keep], counted[keep], total_us[keep]),
         )
 
     def _timing_sigmas_us(self, snr_db: FloatArray, heard: BoolArray) -> list[FloatArray]:

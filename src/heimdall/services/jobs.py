@@ -11,7 +11,7 @@ from typing import Final
 
 from heimdall.domain.audit import AuditAction, AuditSubject
 from heimdall.domain.base import new_id
-from heimdall.domain.catalogue import get_architecture
+from heimdall.domain.catalogue import HOW_TO_KEEP_IQ, get_architecture
 from heimdall.domain.datasets import DatasetStatus
 from heimdall.domain.errors import (
     ConflictError,
@@ -176,6 +176,12 @@ class JobService:
         if dataset.status is not DatasetStatus.READY:
             advice = "Wait until it is ready." if dataset.status is DatasetStatus.BUILDING else "Choose another one."
             raise InvalidInputError(f"The data set '{dataset.name}' is {dataset.status}, not ready. {advice}", field="dataset_id")
+        architecture = get_architecture(config.model_architecture)
+        if architecture.needs_iq and not dataset.config.get("keep_iq", False):
+            raise InvalidInputError(
+                f"'{architecture.id}' works on samples, and the data set '{dataset.name}' keeps none. {HOW_TO_KEEP_IQ}",
+                field="model_architecture",
+            )
         num_folds, split = count_folds(config.validation_split), dataset.split
         if split is not None and split.num_groups < num_folds:
             raise InvalidInputError(

@@ -32,11 +32,13 @@ class Batch(NamedTuple):
     """Scaled position."""
     estimate_BP: Tensor | None = None
     """What physics says, for networks that begin there."""
+    iq_BRT2: Tensor | None = None
+    """int8 samples, for networks that work on them."""
 
     @property
     def inputs(self) -> tuple[Tensor, ...]:
         """What the network is called with."""
-        known = () if self.estimate_BP is None else (self.estimate_BP,)
+        known = [tensor for tensor in (self.estimate_BP, self.iq_BRT2) if tensor is not None]
         return (self.features_BRF, self.mask_BR, self.receiver_BR, *known)
 
 
@@ -53,10 +55,15 @@ class Examples:
         Where batches are wanted.
     estimate_NP
         The physical estimate of every row, for networks that begin there.
+    with_iq
+        Whether batches bring the data set's samples.
     """
 
-    def __init__(self, arrays: DatasetArrays, scaling: Scaling, device: torch.device, estimate_NP: Tensor | None = None) -> None:
+    def __init__(
+        self, arrays: DatasetArrays, scaling: Scaling, device: torch.device, estimate_NP: Tensor | None = None, *, with_iq: bool = False
+    ) -> None:
         self._device = device
+        self._has_estimate = estimate_NP is not None
         scaled_N2 = (np.asarray(arrays.target) - np.asarray(scaling.target_mean_m)) / scaling.target_scale_m
         tensors = (
             _wrap(arrays.features),
@@ -64,6 +71,7 @@ class Examples:
             _wrap(arrays.receiver_index),
             torch.from_numpy(scaled_N2.astype(np.float32)),
             *(() if estimate_NP is None else (estimate_NP,)),
+            *(() if arrays.iq is None or not with_iq else (_wrap(arrays.iq),)),
         )
         self._is_streamed = device.type != "cpu" and not _fits(tensors, device)
         self._tensors: tuple[Tensor, ...] = (
@@ -80,8 +88,9 @@ class Examples:
         taken = [tensor.index_select(0, rows_B) for tensor in self._tensors]
         if self._is_streamed:
             taken = [tensor.pin_memory().to(self._device, non_blocking=True) for tensor in taken]
-        features, mask, receiver, target, *estimate = taken
-        return Batch(features, mask, receiver.long(), target, *estimate)
+        features, mask, receiver, target, *known = taken
+        estimate = known.pop(0) if self._has_estimate else None
+        return Batch(features, mask, receiver.long(), target, estimate, *known)
 
 
 def shuffle_rows(rows: npt.NDArray[np.int64], *, seed: int, epoch: int) -> Tensor:

@@ -48,7 +48,6 @@ PARITY_TOLERANCE: Final = 1e-4
 
 _TIMED_RUNS: Final = 200
 _WARM_UP_RUNS: Final = 20
-_INPUTS: Final = ("features", "mask", "receiver_index")
 _OUTPUTS: Final = ("position_enu_m", "covariance_m2")
 _RADII_OUTPUT: Final = "ellipse_radii"
 _MIXTURE_OUTPUTS: Final = ("mixture_weights", "mixture_positions_m", "mixture_covariances_m2")
@@ -72,12 +71,12 @@ class ExportGraph(nn.Module):
             return (*_OUTPUTS, *_MIXTURE_OUTPUTS)
         return _OUTPUTS if self.model.ellipse_radii == NOMINAL_RADII else (*_OUTPUTS, _RADII_OUTPUT)
 
-    def forward(self, features_BRF: Tensor, mask_BR: Tensor, receiver_BR: Tensor) -> tuple[Tensor, ...]:
+    def forward(self, features_BRF: Tensor, mask_BR: Tensor, receiver_BR: Tensor, *given: Tensor) -> tuple[Tensor, ...]:
         """Return position [B, 2] in m, covariance [B, 2, 2] in m² and what else ``output_names`` names."""
         if isinstance(self.model, MixtureLocalizer):
-            collapsed = self.model(features_BRF, mask_BR, receiver_BR)
+            collapsed = self.model(features_BRF, mask_BR, receiver_BR, *given)
             return *self.model.to_metres(collapsed), *self.model.mixture_to_metres(collapsed.mixture)
-        position_B2, covariance_B22 = self.model.to_metres(self.model(features_BRF, mask_BR, receiver_BR))
+        position_B2, covariance_B22 = self.model.to_metres(self.model(features_BRF, mask_BR, receiver_BR, *given))
         if self.model.ellipse_radii == NOMINAL_RADII:
             return position_B2, covariance_B22
         return position_B2, covariance_B22, torch.tensor(self.model.ellipse_radii).expand(position_B2.shape[0], -1)
@@ -188,15 +187,15 @@ def export_onnx(graph: ExportGraph, example: Arrays, path: Path) -> None:
     StorageFullError
         Where the file could not be written.
     """
-    axes = {"features": {0: "batch", 1: "receivers"}, "mask": {0: "batch", 1: "receivers"}, "receiver_index": {0: "batch", 1: "receivers"}}
+    axes = {name: {0: "batch", 1: "receivers"} for name in example}
     with _quiet(), _storing(path):
         torch.onnx.export(
             graph,
-            tuple(torch.from_numpy(example[name]) for name in _INPUTS),
+            tuple(torch.from_numpy(values) for values in example.values()),
             str(path),
             dynamo=False,
             opset_version=OPSET,
-            input_names=list(_INPUTS),
+            input_names=list(example),
             output_names=list(graph.output_names),
             dynamic_axes={**axes, **{name: {0: "batch"} for name in graph.output_names}},
         )
@@ -251,7 +250,7 @@ def compare(graph: ExportGraph, session: onnxruntime.InferenceSession, inputs: A
 
 def run_session(session: onnxruntime.InferenceSession, inputs: Arrays) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
     """Return position [B, 2] m and covariance [B, 2, 2] m² from the exported network."""
-    position, covariance = session.run(list(_OUTPUTS), {name: inputs[name] for name in _INPUTS})
+    position, covariance = session.run(list(_OUTPUTS), inputs)
     return position, covariance
 
 
@@ -260,7 +259,7 @@ def measure_latency(graph: ExportGraph, session: onnxruntime.InferenceSession, e
     num_threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        tensors = tuple(torch.from_numpy(example[name]) for name in _INPUTS)
+        tensors = tuple(torch.from_numpy(values) for values in example.values())
         with torch.inference_mode():
             torch_ms = _median_ms(lambda: graph(*tensors))
         return _median_ms(lambda: run_session(session, example)), torch_ms
@@ -281,16 +280,19 @@ def _median_ms(call: Callable[[], object]) -> float:
 
 def _run_torch(graph: ExportGraph, inputs: Arrays) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
     with torch.inference_mode():
-        position, covariance, *_ = graph(*(torch.from_numpy(inputs[name]) for name in _INPUTS))
+        position, covariance, *_ = graph(*(torch.from_numpy(values) for values in inputs.values()))
     return position.numpy(), covariance.numpy()
 
 
 def _gather(run: Run, rows: npt.NDArray[np.int64]) -> Arrays:
+    """Return the graph's inputs for some rows, in its order."""
     arrays = run.arrays
+    samples = {} if not run.with_iq or arrays.iq is None else {"iq": np.ascontiguousarray(arrays.iq[rows], np.int8)}
     return {
         "features": np.ascontiguousarray(arrays.features[rows], np.float32),
         "mask": np.ascontiguousarray(arrays.mask[rows], np.bool_),
         "receiver_index": np.ascontiguousarray(arrays.receiver_index[rows], np.int64),
+        **samples,
     }
 
 
@@ -302,7 +304,7 @@ def _spread(rows: npt.NDArray[np.int64], count: int) -> npt.NDArray[np.int64]:
 def _write_samples(path: Path, run: Run, session: onnxruntime.InferenceSession, rows: npt.NDArray[np.int64]) -> None:
     inputs = _gather(run, rows)
     position, covariance = run_session(session, inputs)
-    tensors: Arrays = {f"input.{name}": inputs[name] for name in _INPUTS}
+    tensors: Arrays = {f"input.{name}": values for name, values in inputs.items()}
     tensors["expected.position_enu_m"] = np.ascontiguousarray(position)
     tensors["expected.covariance_m2"] = np.ascontiguousarray(covariance)
     tensors["truth.position_enu_m"] = np.ascontiguousarray(run.arrays.target[rows], np.float64)
@@ -364,7 +366,17 @@ def _describe_inputs(run: Run) -> tuple[TensorSpec, ...]:
         ),
         TensorSpec(name="mask", dtype="bool", shape=tokens, meaning="true where the receiver is present"),
         TensorSpec(name="receiver_index", dtype="int64", shape=tokens, meaning="which of the model's receivers each row belongs to"),
+        *_describe_samples(run),
     )
+
+
+def _describe_samples(run: Run) -> tuple[TensorSpec, ...]:
+    iq = run.arrays.manifest.iq
+    if iq is None or run.arrays.iq is None or not run.with_iq:
+        return ()
+    shape = ("batch", "receivers", *run.arrays.iq.shape[2:])
+    meaning = f"samples at {iq.sample_rate_hz:g} Hz, channel of {iq.bandwidth_hz:g} Hz around 0; I first; 0 where absent"
+    return (TensorSpec(name="iq", dtype="int8", shape=shape, unit="1/128 of full scale", meaning=meaning),)
 
 
 def _describe_outputs(graph: ExportGraph) -> tuple[TensorSpec, ...]:

@@ -11,10 +11,12 @@ import torch
 
 from heimdall.datasets.splits import make_split
 from heimdall.datasets.storage import DatasetArrays, open_dataset
-from heimdall.domain.catalogue import get_architecture
+from heimdall.domain.catalogue import HOW_TO_KEEP_IQ, get_architecture
 from heimdall.domain.errors import CheckpointError, TrainingError
 from heimdall.domain.training import TrainingRequest
 from heimdall.training.architectures.build import build_network, place_in_frame
+from heimdall.training.architectures.iq_encoder import IqLocalizer
+from heimdall.training.architectures.iq_front import IqFront, Samples
 from heimdall.training.architectures.localizer import Localizer, Scaling
 from heimdall.training.architectures.residual import ResidualLocalizer
 from heimdall.training.checkpoints import Identity, identify, restore_checkpoint
@@ -49,6 +51,11 @@ class Run:
     identity: Identity
     state: RunState
     resume_is_exact: bool | None
+
+    @property
+    def with_iq(self) -> bool:
+        """Whether the network works on samples."""
+        return isinstance(self.state.model, IqLocalizer)
 
     @property
     def num_batches(self) -> int:
@@ -87,6 +94,8 @@ def prepare_run(request: TrainingRequest, *, check_in: Callable[[], None] = lamb
     check_in()
     scaling = fit_scaling(arrays, train_rows)
     architecture = get_architecture(config.model_architecture)
+    if architecture.needs_iq and arrays.iq is None:
+        raise TrainingError(f"'{architecture.id}' works on samples, and this data set keeps none. {HOW_TO_KEEP_IQ}")
     physics = prepare_physics(arrays, train_rows, val_rows, kind=architecture.physics, check_in=check_in) if architecture.physics else None
     fit_rows = physics.fit_rows if physics else train_rows
     borders = cut_batches(len(fit_rows), config.batch_size)
@@ -95,7 +104,7 @@ def prepare_run(request: TrainingRequest, *, check_in: Callable[[], None] = lamb
     state = _make_state(request, arrays, scaling, physics, device, steps_per_epoch=len(borders) - 1)
     check_in()
     resume_is_exact = _restore(request, state, identity)
-    examples = Examples(arrays, scaling, device, physics.estimate_NP if physics else None)
+    examples = Examples(arrays, scaling, device, physics.estimate_NP if physics else None, with_iq=architecture.needs_iq)
     return Run(
         request=request,
         arrays=arrays,
@@ -113,6 +122,23 @@ def prepare_run(request: TrainingRequest, *, check_in: Callable[[], None] = lamb
         identity=identity,
         state=state,
         resume_is_exact=resume_is_exact,
+    )
+
+
+def describe_samples(arrays: DatasetArrays) -> Samples:
+    """Return what the samples of a data set are. ValueError where it has none."""
+    if arrays.iq is None or arrays.manifest.iq is None:
+        raise ValueError("the data set has no samples")
+    columns = {name: arrays.feature_index(name) if arrays.has_feature(name) else None for name in ("heard", "frequency_offset_hz")}
+    # Where receivers move, the box of all places holds every baseline.
+    place_m = np.asarray(arrays.receiver_enu, np.float64)[np.asarray(arrays.mask)]
+    return Samples(
+        sample_rate_hz=arrays.manifest.iq.sample_rate_hz,
+        bandwidth_hz=arrays.manifest.iq.bandwidth_hz,
+        num_samples=arrays.iq.shape[2],
+        longest_m=float(np.linalg.norm(np.ptp(place_m, axis=0))),
+        heard_column=columns["heard"],
+        frequency_column=columns["frequency_offset_hz"],
     )
 
 
@@ -140,6 +166,8 @@ def _make_state(
     if physics:
         column = arrays.feature_index("rssi_dbm") if arrays.has_feature("rssi_dbm") else None
         model: Localizer = ResidualLocalizer(network, scaling, physics.layer, strength_column=column).to(device)
+    elif architecture.needs_iq:
+        model = IqLocalizer(network, scaling, IqFront(describe_samples(arrays), scaling.target_scale_m)).to(device)
     else:
         model = place_in_frame(architecture, network, scaling).to(device)
     return RunState(

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from heimdall.datasets.build import build_synthetic
-from heimdall.datasets.manifest import ARRAY_DTYPES, OPTIONAL_DTYPES, Manifest
+from heimdall.datasets.manifest import ARRAY_DTYPES, Manifest
 from heimdall.datasets.storage import DatasetArrays, DatasetWriter, ExampleChunk, open_dataset
 from heimdall.domain.catalogue import REFERENCE_NUM_FEATURES, REFERENCE_NUM_RECEIVERS
 from heimdall.domain.datasets import SyntheticDatasetConfig
@@ -35,7 +35,7 @@ def rewrite(arrays: DatasetArrays, folder, chunk_rows: int) -> Manifest:
     with DatasetWriter(folder, num_tokens=tokens, receivers=arrays.receivers, features=manifest.features, has_bounds=True) as writer:
         for start in range(0, len(arrays), chunk_rows):
             rows = slice(start, start + chunk_rows)
-            writer.append(ExampleChunk(**{name: getattr(arrays, name)[rows] for name in ARRAY_DTYPES | OPTIONAL_DTYPES}))
+            writer.append(ExampleChunk(**{name: getattr(arrays, name)[rows] for name in [*ARRAY_DTYPES, "bound_sigma_m"]}))
         return writer.finish(
             kind=manifest.kind,
             frame=manifest.frame,

@@ -130,9 +130,15 @@ class JobBench:
             moved |= self.sweeper.sweep().moved
         return moved
 
-    def add_dataset(self, status: DatasetStatus = DatasetStatus.READY) -> Dataset:
+    def add_dataset(self, status: DatasetStatus = DatasetStatus.READY, *, config: dict[str, object] | None = None) -> Dataset:
         dataset = Dataset(
-            id=new_id(), name="Campus", status=status, kind=DatasetKind.SYNTHETIC, created_at=self.clock.now(), config_hash=new_id()
+            id=new_id(),
+            name="Campus",
+            status=status,
+            kind=DatasetKind.SYNTHETIC,
+            created_at=self.clock.now(),
+            config=config or {},
+            config_hash=new_id(),
         )
         with self.store.write() as tx:
             tx.datasets.add(dataset)

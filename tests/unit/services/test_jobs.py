@@ -86,6 +86,15 @@ def test_the_last_fold_of_a_split_is_taken(bench: JobBench, split: float, fold: 
     assert bench.create(validation_split=split, validation_fold=fold).config.validation_fold == fold
 
 
+def test_a_network_over_samples_needs_a_data_set_that_keeps_them(bench: JobBench) -> None:
+    with pytest.raises(InvalidInputError, match="works on samples, and the data set 'Campus' keeps none") as caught:
+        bench.create(model_architecture="iq-encoder")
+    assert caught.value.field == "model_architecture"
+    keeps = bench.add_dataset(config={"keep_iq": True}).id
+    assert bench.create(dataset_id=keeps, model_architecture="iq-encoder").config.dataset_id == keeps
+    assert bench.create(dataset_id=keeps, model_architecture="deepsets-s").config.dataset_id == keeps
+
+
 @pytest.mark.parametrize("status", [DatasetStatus.BUILDING, DatasetStatus.FAILED])
 def test_a_data_set_that_is_not_ready_is_refused_with_its_status(bench: JobBench, status: DatasetStatus) -> None:
     with pytest.raises(InvalidInputError, match=f"is {status}") as caught:

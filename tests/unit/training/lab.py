@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from heimdall.datasets.manifest import FEATURES
+from heimdall.datasets.manifest import FEATURES, IqFormat
 from heimdall.datasets.storage import DatasetArrays, DatasetWriter, ExampleChunk, open_dataset
 from heimdall.domain.datasets import CoordinateFrame, Dataset, DatasetKind, DatasetStatus, Receiver, Split
 from heimdall.domain.jobs import Checkpoint, DeviceInfo, PendingAction, TrainingJobConfig
@@ -17,10 +17,12 @@ from heimdall.domain.training import CheckpointFile, EpochReport, Phase, Trainin
 
 NUM_RECEIVERS = 7
 FEATURE_NAMES = ("heard", "rssi_dbm", "snr_db", "toa_offset_us", "clock_sigma_us", "rx_east_km", "rx_north_km", "rx_up_km")
+NUM_SAMPLES = 256
+IQ = IqFormat(sample_rate_hz=16_000.0, bandwidth_hz=12_500.0)
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
 
-def write_dataset(folder: Path, *, num_examples: int, seed: int = 0) -> DatasetArrays:
+def write_dataset(folder: Path, *, num_examples: int, seed: int = 0, has_iq: bool = True) -> DatasetArrays:
     """Strengths fall with distance, every third receiver may be absent: enough to learn from, quick to make."""
     rng = np.random.default_rng(seed)
     target = rng.uniform(-2000, 2000, (num_examples, 2))
@@ -40,9 +42,11 @@ def write_dataset(folder: Path, *, num_examples: int, seed: int = 0) -> DatasetA
     ]
     features = (np.stack(columns, axis=2) * mask[..., None]).astype(np.float32)
     receivers = tuple(Receiver(id=f"r{index}", name=f"R{index}", latitude=45.0, longitude=7.0) for index in range(NUM_RECEIVERS))
+    iq = make_samples(np.random.default_rng((seed, 1)), distance_m / 3e8, NUM_SAMPLES)
     folder.mkdir(parents=True, exist_ok=True)
+    features_of = tuple(FEATURES[name] for name in FEATURE_NAMES)
     with DatasetWriter(
-        folder, num_tokens=NUM_RECEIVERS, receivers=receivers, features=tuple(FEATURES[name] for name in FEATURE_NAMES)
+        folder, num_tokens=NUM_RECEIVERS, receivers=receivers, features=features_of, iq=IQ if has_iq else None, num_samples=NUM_SAMPLES
     ) as writer:
         writer.append(
             ExampleChunk(
@@ -54,6 +58,7 @@ def write_dataset(folder: Path, *, num_examples: int, seed: int = 0) -> DatasetA
                 group=(np.arange(num_examples) % 20).astype(np.int32),
                 time=np.zeros(num_examples),
                 receiver_enu=np.where(mask[..., None], receiver_m, 0).astype(np.float32),
+                iq=iq * mask[..., None, None] if has_iq else None,
             )
         )
         writer.finish(
@@ -64,6 +69,18 @@ def write_dataset(folder: Path, *, num_examples: int, seed: int = 0) -> DatasetA
             accuracy_radius_m=500.0,
         )
     return open_dataset(folder)
+
+
+def make_samples(rng: np.random.Generator, delay_s: np.ndarray, num_samples: int, *, noise: float = 0.1) -> np.ndarray:
+    """Return one band of noise an example as receivers get it after these delays [n, r], int8 [n, r, t, 2]."""
+    size, (count, num_receivers) = num_samples + 128, delay_s.shape
+    frequency_hz = np.fft.fftfreq(size, 1 / IQ.sample_rate_hz)
+    spectrum = (rng.standard_normal((count, size)) + 1j * rng.standard_normal((count, size))) * (np.abs(frequency_hz) < 6000)
+    late = np.exp(-2j * np.pi * frequency_hz * delay_s[..., None])
+    received = np.fft.ifft(spectrum[:, None] * late, axis=2)[..., 64 : 64 + num_samples]
+    received *= 0.25 * np.exp(2j * np.pi * rng.random((count, num_receivers, 1))) / received.std()
+    samples = np.stack([received.real, received.imag], axis=3) + 0.25 * noise * rng.standard_normal((*received.shape, 2))
+    return np.clip(np.rint(128 * samples), -128, 127).astype(np.int8)
 
 
 def describe_dataset(arrays: DatasetArrays) -> Dataset:

@@ -8,6 +8,8 @@ import torch
 from heimdall.domain.catalogue import ARCHITECTURES, REFERENCE_NUM_FEATURES, REFERENCE_NUM_RECEIVERS, get_architecture
 from heimdall.domain.errors import NotFoundError
 from heimdall.training.architectures.build import build_network, count_parameters, place_in_frame
+from heimdall.training.architectures.iq_encoder import IqLocalizer
+from heimdall.training.architectures.iq_front import IqFront, Samples
 from heimdall.training.architectures.localizer import Localizer, Scaling
 from heimdall.training.architectures.tokens import SharedDropout, drop_receivers
 from heimdall.training.losses import prediction_nll
@@ -119,7 +121,11 @@ def test_an_example_without_receivers_gives_numbers(entry):
 @EVERY
 def test_every_weight_gets_a_gradient(entry):
     model = build(entry).train()
-    loss = prediction_nll(model(*make_batch(64)), torch.randn(64, 2), scale_km=20.0).mean()
+    if entry.needs_iq:
+        samples = Samples(16_000.0, 12_500.0, 256, 50_000.0, heard_column=0, frequency_column=None)
+        model = IqLocalizer(model.network, SCALING, IqFront(samples, SCALING.target_scale_m)).train()
+    noise = torch.randint(-99, 99, (64, REFERENCE_NUM_RECEIVERS, 256, 2), dtype=torch.int8, generator=torch.Generator().manual_seed(6))
+    loss = prediction_nll(model(*make_batch(64), noise if entry.needs_iq else None), torch.randn(64, 2), scale_km=20.0).mean()
     loss.backward()
     missing = [name for name, parameter in model.named_parameters() if parameter.grad is None or not parameter.grad.abs().sum() > 0]
     assert missing == []

@@ -19,7 +19,7 @@ from heimdall.rf.accuracy import coverage, horizontal_errors, mean_gaussian_nll,
 from heimdall.training import export
 from heimdall.training.baselines import measure_baselines
 from heimdall.training.loop import train
-from tests.unit.training.lab import NUM_RECEIVERS, Lab, MemorySink
+from tests.unit.training.lab import NUM_RECEIVERS, NUM_SAMPLES, Lab, MemorySink
 
 
 @pytest.fixture(scope="module", params=ARCHITECTURES, ids=lambda entry: entry.id)
@@ -31,9 +31,16 @@ def trained(request, tmp_path_factory, small_arrays):
     return outcome.model, small_arrays, sink
 
 
-def run(draft, features, mask, receiver_index):
-    session = export.open_session(draft.onnx_path)
-    return export.run_session(session, {"features": features, "mask": mask, "receiver_index": receiver_index})
+def run(draft, features, mask, receiver_index, iq=None):
+    inputs = {"features": features, "mask": mask, "receiver_index": receiver_index}
+    return export.run_session(export.open_session(draft.onnx_path), inputs | add_samples(draft, mask, iq))
+
+
+def add_samples(draft, mask, iq=None):
+    """Return what a network over samples takes besides; silence where nothing is given."""
+    if len(draft.inputs) == 3:
+        return {}
+    return {"iq": np.zeros((*mask.shape, NUM_SAMPLES, 2), np.int8) if iq is None else iq}
 
 
 def mean_mixture_nll(draft, arrays, rows, truth):
@@ -84,7 +91,7 @@ def test_the_samples_repeat(trained):
     draft, _, _ = trained
     samples = safetensors.numpy.load_file(draft.samples_path)
     assert samples["input.features"].shape == (10, NUM_RECEIVERS, 8)
-    position, covariance = run(draft, samples["input.features"], samples["input.mask"], samples["input.receiver_index"])
+    position, covariance = run(draft, *(samples[f"input.{spec.name}"] for spec in draft.inputs))
     np.testing.assert_array_equal(position, samples["expected.position_enu_m"])
     np.testing.assert_array_equal(covariance, samples["expected.covariance_m2"])
     assert samples["truth.position_enu_m"].shape == (10, 2)
@@ -144,9 +151,10 @@ def test_a_network_that_does_not_agree_is_refused(trained):
         "mask": np.ones((4, NUM_RECEIVERS), bool),
         "receiver_index": np.tile(np.arange(NUM_RECEIVERS), (4, 1)),
     }
+    inputs |= add_samples(draft, inputs["mask"])
 
     class Shifted(torch.nn.Module):
-        def forward(self, features, mask, receivers):
+        def forward(self, *given):
             position, covariance = export.run_session(session, inputs)
             return torch.from_numpy(position + 5.0), torch.from_numpy(covariance)
 

@@ -11,6 +11,7 @@ from torch import nn
 from heimdall.domain.catalogue import Architecture
 from heimdall.domain.errors import NotFoundError
 from heimdall.training.architectures.deepsets import DeepSets
+from heimdall.training.architectures.iq_encoder import IqEncoder
 from heimdall.training.architectures.localizer import NUM_OUTPUTS, Localizer, Scaling
 from heimdall.training.architectures.mixture import NUM_COMPONENT_OUTPUTS, MixtureLocalizer
 from heimdall.training.architectures.mlp import SlotMlp
@@ -25,6 +26,7 @@ _BUILDERS: Final[dict[str, Callable[..., nn.Module]]] = {
     "pair-transformer-l": PairTransformer,
     "mlp-baseline": SlotMlp,
     "arrival-residual-s": partial(DeepSets, num_context=NUM_ESTIMATE),
+    "iq-encoder": IqEncoder,
     "radio-map-residual-s": partial(DeepSets, num_context=NUM_ESTIMATE),
 }
 
