@@ -59,6 +59,31 @@ class RateLimit:
             )
 
 
+class Seldom:
+    """Says whether something is due to be said again.
+
+    Parameters
+    ----------
+    every_s
+        s between two times.
+    monotonic
+        Clock in seconds.
+    """
+
+    def __init__(self, every_s: float, *, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._every_s = every_s
+        self._monotonic = monotonic
+        self._due_at = -math.inf
+
+    def is_due(self) -> bool:
+        """Return True at most once in that time."""
+        now = self._monotonic()
+        if now < self._due_at:
+            return False
+        self._due_at = now + self._every_s
+        return True
+
+
 class Gate:
     """Lets so many through at once; the rest wait for a bounded time.
 
