@@ -12,6 +12,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 import socket
 from typing import TYPE_CHECKING, Final
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit
@@ -46,6 +47,8 @@ _FREE: Final = frozenset({"/api/v1/health/live", "/api/v1/health/ready"})
 _NOBODY: Final = Principal(who="anonymous", role=Role.VIEWER, means="loopback")
 """Whoever asks for what is free where a token or a sign-in is needed for the rest."""
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
+_HOST: Final = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::(\d{1,5}))?")
+_PAGE_SCHEMES: Final = {"ws": "http", "wss": "https"}
 _EXPOSED: Final = "ETag, Location, Content-Disposition, Retry-After, X-Last-Line, X-Request-Id"
 
 SECURITY_HEADERS: Final = {
@@ -73,8 +76,10 @@ class Security:
     def __init__(self, app: ASGIApp, settings: Settings, credentials: Credentials) -> None:
         self._app = app
         self._credentials = credentials
-        self._origins = frozenset(_normalize_origin(origin) for origin in settings.allowed_origins)
-        public = urlsplit(settings.public_url or "").hostname
+        public_parts = urlsplit(settings.public_url or "")
+        outer = (f"{public_parts.scheme}://{public_parts.netloc}",) if settings.public_url else ()
+        self._origins = frozenset(map(_normalize_origin, (*settings.allowed_origins, *outer)))
+        public = public_parts.hostname
         own = {settings.host.lower(), socket.gethostname().lower(), *([public] if public else [])}
         self._hosts = _LOOPBACK_NAMES | own | set(map(str.lower, settings.allowed_hosts))
 
@@ -106,12 +111,15 @@ class Security:
             await self._app(scope, receive, send if scope["type"] == "websocket" else guarded_send)
 
     def _refuse(self, scope: Scope, headers: Headers, is_allowed_origin: bool) -> Response | None:
-        host = headers.get("host", "")
+        hosts = headers.getlist("host")
+        if len(hosts) > 1:
+            return problem_response(_bad_request(scope), "unknown_host", "The request names more than one Host. Send one.")
+        host = hosts[0] if hosts else ""
         if not self._is_known_host(host):
             detail = f"This server does not answer to the host name '{host[:100]}'. Add it to HEIMDALL_ALLOWED_HOSTS."
-            return problem_response(403 if scope["type"] == "websocket" else 400, "unknown_host", detail)
+            return problem_response(_bad_request(scope), "unknown_host", detail)
         is_acting = scope["type"] == "websocket" or scope["method"] not in _SAFE_METHODS
-        if is_acting and not is_allowed_origin and not _is_same_origin(headers.get("origin"), host):
+        if is_acting and not is_allowed_origin and not _is_same_origin(headers.get("origin"), host, scope["scheme"]):
             detail = f"The page comes from {headers['origin'][:100]}, not from this server. Add its origin to HEIMDALL_ALLOWED_ORIGINS."
             return error_response(ForeignOriginError(detail))
         return None
@@ -148,7 +156,7 @@ class Security:
 
     def _is_known_host(self, host: str) -> bool:
         name = _split_host(host)[0]
-        if name in self._hosts or "*" in self._hosts:
+        if name in self._hosts or (name and "*" in self._hosts):
             return True
         try:
             ipaddress.ip_address(name)
@@ -214,20 +222,23 @@ class Security:
         return send_with_headers
 
 
+def _bad_request(scope: Scope) -> int:
+    return 403 if scope["type"] == "websocket" else 400
+
+
 def _split_host(host: str) -> tuple[str, int | None]:
-    """Return name and port of a Host header, the name in lower case and without brackets."""
-    try:
-        parts = urlsplit(f"//{host}")
-        return (parts.hostname or "").rstrip("."), parts.port
-    except ValueError:
+    """Return name and port of a Host header, the name in lower case and without brackets; no name where it is none."""
+    found = _HOST.fullmatch(host)
+    if found is None:
         return "", None
+    return found[1].strip("[]").rstrip(".").lower(), int(found[2]) if found[2] else None
 
 
 def _normalize_origin(origin: str) -> str:
     return origin.strip().rstrip("/").lower()
 
 
-def _is_same_origin(origin: str | None, host: str) -> bool:
+def _is_same_origin(origin: str | None, host: str, scheme: str) -> bool:
     """Return whether the request comes from the server's own page, or from no page at all."""
     if origin is None:
         return True
@@ -235,6 +246,10 @@ def _is_same_origin(origin: str | None, host: str) -> bool:
         parts = urlsplit(origin)
         default = _DEFAULT_PORTS.get(parts.scheme)
         name, port = _split_host(host)
-        return bool(parts.hostname) and parts.hostname == name and (parts.port or default) == (port or default)
+        is_own_scheme = parts.scheme == _PAGE_SCHEMES.get(scheme, scheme)
+        # A proxy that ends TLS leaves us with http; it stands on the port that is not named. Our own port speaks http alone.
+        is_before_a_proxy = parts.scheme == "https" and parts.port is None and port is None
+        is_same = bool(parts.hostname) and parts.hostname == name and (parts.port or default) == (port or default)
+        return is_same and (is_own_scheme or is_before_a_proxy)
     except ValueError:
         return False

@@ -57,7 +57,7 @@ def test_a_refused_socket_is_no_fault_of_the_server(tmp_path: Path, caplog: pyte
     token = "the token of this test"
     with serve(make_container(tmp_path, token=token)) as served:
         own = {"Authorization": f"Bearer {token}"}
-        for headers in ({}, {**own, "Origin": "http://evil.example"}):
+        for headers in ({}, {**own, "Origin": "http://evil.example"}, {**own, "Host": "evil.example"}):
             with pytest.raises(InvalidStatus) as refused, served.socket("/ws/training", additional_headers=headers):
                 pass
             assert refused.value.response.status_code == 403
