@@ -6,6 +6,7 @@
   that is not GET, HEAD or OPTIONS.
 - **Who asks**, where a token or an identity provider is set: ``Authorization: Bearer``, the cookie that opening any page once
   with ``?token=`` sets, or the one of a sign-in. Liveness, readiness and the page's own files are free; they hold no data.
+  Wrong tokens are counted (``guesses.py``).
 - **Role**, by the one table of ``access.py``.
 """
 
@@ -24,7 +25,7 @@ from starlette.responses import RedirectResponse
 from heimdall.api.access import check_role
 from heimdall.api.content_policy import make_policy
 from heimdall.api.credentials import TOKEN_COOKIE
-from heimdall.api.errors import ForeignOriginError, NotAllowedError, error_response, problem_response
+from heimdall.api.errors import ForeignOriginError, NotAllowedError, TooManyRequestsError, error_response, problem_response
 from heimdall.api.routes.auth import CALLBACK_PATH, LOGIN_PATH
 from heimdall.domain.access import Principal, Role
 from heimdall.domain.errors import AuthenticationError, HeimdallError
@@ -105,8 +106,7 @@ class Security:
             return
         state = scope.setdefault("state", {})
         state["principal"] = principal
-        client = scope.get("client")
-        with acting(Actor(principal, client[0] if client else None, state.get("request_id"))):
+        with acting(Actor(principal, _address_of(scope) or None, state.get("request_id"))):
             # A socket's frames need no headers, and there may be very many.
             await self._app(scope, receive, send if scope["type"] == "websocket" else guarded_send)
 
@@ -131,17 +131,17 @@ class Security:
         if scope["path"] in _FREE or (is_page and not self._sends_to_sign_in(scope, headers)):
             return _NOBODY, None
         try:
-            principal = await self._credentials.identify(headers)
+            principal = await self._credentials.identify(headers, _address_of(scope))
             if not is_page:
                 check_role(principal, method, scope["path"])
         except NotAllowedError as error:
             log.warning("access_refused", who=principal.who, role=principal.role.value, method=method, path=scope["path"][:200])
             return _NOBODY, error_response(error)
-        except AuthenticationError as error:
+        except (AuthenticationError, TooManyRequestsError) as error:
             if is_page:
                 asked = scope["path"] + (f"?{scope['query_string'].decode('latin-1')}" if scope["query_string"] else "")
                 return _NOBODY, RedirectResponse(f"{LOGIN_PATH}?next={quote(asked)}", 303, headers={"Cache-Control": "no-store"})
-            if scope["type"] == "websocket":
+            if scope["type"] == "websocket" and isinstance(error, AuthenticationError):
                 return _NOBODY, problem_response(403, error.code, error.detail)
             return _NOBODY, error_response(error)
         except HeimdallError as error:
@@ -173,7 +173,11 @@ class Security:
         given = [value for name, value in query if name == "token"]
         if not given:
             return None
-        if not self._credentials.is_token(given[0]):
+        try:
+            is_right = self._credentials.check_token(given[0], _address_of(scope))
+        except TooManyRequestsError as error:
+            return error_response(error)
+        if not is_right:
             return error_response(AuthenticationError("The token in the address is not the server's. Take it from HEIMDALL_TOKEN."))
         rest = urlencode([(name, value) for name, value in query if name != "token"])
         # A path of two slashes would lead to another server.
@@ -220,6 +224,11 @@ class Security:
             await send(message)
 
         return send_with_headers
+
+
+def _address_of(scope: Scope) -> str:
+    client = scope.get("client")
+    return client[0] if client else ""
 
 
 def _bad_request(scope: Scope) -> int:

@@ -45,6 +45,10 @@ def run_server(settings: Settings) -> int:
     configure_logging(settings, "api")
 
     settings.check_exposure()
+    if settings.has_short_token:
+        import structlog
+
+        structlog.get_logger().warning("token_is_short", fix="export HEIMDALL_TOKEN=$(openssl rand -hex 32)")
     listener = bind(settings.host, settings.port)
     try:
         from heimdall.bootstrap import build_container

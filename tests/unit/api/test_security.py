@@ -5,12 +5,14 @@ from __future__ import annotations
 import socket
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 from websockets.exceptions import InvalidStatus
 
 from heimdall.api.credentials import TOKEN_COOKIE as COOKIE
+from heimdall.api.guesses import GuessLimit
 from tests.serving import Served, make_container, receive, serve
 
 TOKEN = "a token; with=odd, letters"
@@ -24,6 +26,13 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     )
     with serve(container) as running:
         yield running
+
+
+@pytest.fixture(autouse=True)
+def forget_guesses(served: Served) -> None:
+    """Let each test show wrong tokens as if it were the first."""
+    app: Any = served.server.config.app
+    app.state.credentials.guesses = GuessLimit()
 
 
 @pytest.fixture(scope="module")
