@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -92,6 +93,8 @@ def test_one_network_counts_as_one_guesser(address: str, other: str, *, is_same:
 @pytest.fixture
 def served(tmp_path: Path) -> Iterator[Served]:
     with serve(make_container(tmp_path, token=TOKEN)) as running:
+        app: Any = running.server.config.app
+        app.state.credentials.guesses = GuessLimit(monotonic=Clock())
         yield running
 
 
