@@ -31,6 +31,10 @@ def is_loopback(host: str) -> bool:
         return False
 
 
+MIN_TOKEN_LENGTH = 16
+"""Characters; shorter ones can be guessed where others may try."""
+
+
 def is_safe_url(url: str) -> bool:
     """Return whether nobody on the way can change what the URL answers: https, or this very machine."""
     parts = urlsplit(url)
@@ -47,7 +51,7 @@ class Settings(BaseSettings):
     port: int = Field(default=8001, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
     url: str | None = Field(default=None, description="Server that the command line talks to; default http://HOST:PORT.")
     token: SecretStr | None = Field(
-        default=None, description="Bearer token, for administrators; needed beyond loopback where OIDC is not used."
+        default=None, description="Bearer token, for administrators; 16 characters or more. Needed beyond loopback where OIDC is not used."
     )
     oidc_url: str | None = Field(default=None, description="OpenID Connect provider: issuer URL, or that of its discovery document.")
     oidc_client_id: str | None = Field(default=None, description="Client id at the provider; needed with HEIMDALL_OIDC_URL.")
@@ -165,8 +169,13 @@ class Settings(BaseSettings):
         """Return the folder of the built page, or None where it was not built."""
         return next((folder for folder in self.frontend_places if (folder / "index.html").is_file()), None)
 
+    @property
+    def has_short_token(self) -> bool:
+        """Whether the token could be guessed."""
+        return self.token is not None and len(self.token.get_secret_value()) < MIN_TOKEN_LENGTH
+
     def check_exposure(self) -> None:
-        """Refuse to listen where others could come without a token or a sign-in.
+        """Refuse to listen where others could come without a token or a sign-in, or guess the token.
 
         Raises
         ------
@@ -182,10 +191,16 @@ class Settings(BaseSettings):
         if self.oidc_url is not None and not is_safe_url(self.oidc_url):
             detail = "HEIMDALL_OIDC_URL must begin with https://: over http anybody on the way could say who comes in."
             raise InvalidInputError(detail, field="oidc_url", code="https_needed")
+        if self.has_short_token and not is_loopback(self.host):
+            detail = (
+                f"HEIMDALL_TOKEN is shorter than {MIN_TOKEN_LENGTH} characters: listening on {self.host or 'all addresses'}, others could "
+                "guess it. Make a long one: export HEIMDALL_TOKEN=$(openssl rand -hex 32)."
+            )
+            raise InvalidInputError(detail, field="token", code="token_too_short")
         if self.token is None and self.oidc_url is None and not is_loopback(self.host):
             raise InvalidInputError(
                 f"Listening on {self.host or 'all addresses'} lets other machines in, and no token is set. Set one first, for example: "
-                "export HEIMDALL_TOKEN=$(openssl rand -hex 24), or name your OpenID Connect provider with HEIMDALL_OIDC_URL and "
+                "export HEIMDALL_TOKEN=$(openssl rand -hex 32), or name your OpenID Connect provider with HEIMDALL_OIDC_URL and "
                 "HEIMDALL_OIDC_CLIENT_ID, or listen on 127.0.0.1.",
                 field="host",
                 code="token_needed",

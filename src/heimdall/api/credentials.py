@@ -6,6 +6,8 @@ import hashlib
 import hmac
 from typing import TYPE_CHECKING, Final
 
+from heimdall.api.errors import TooManyRequestsError
+from heimdall.api.guesses import GuessLimit
 from heimdall.api.sessions import Signer
 from heimdall.domain.access import LOOPBACK, TOKEN_HOLDER, Principal
 from heimdall.domain.errors import AuthenticationError
@@ -38,6 +40,7 @@ class Credentials:
         self.token_cookie = _derive_cookie(self._token) if self._token else None
         self.provider = provider
         self.signer = Signer(settings)
+        self.guesses = GuessLimit()
         self.is_needed = self._token is not None or provider is not None
         self.lifetime_s = settings.session_hours * 3600
 
@@ -46,31 +49,70 @@ class Credentials:
         """Whether one token opens everything."""
         return self._token is not None
 
-    def is_token(self, given: str) -> bool:
-        """Return whether ``given`` is the server's token; takes as long for a near miss as for a far one."""
-        return self._token is not None and _is_equal(given, self._token)
+    def check_token(self, given: str, address: str) -> bool:
+        """Return whether ``given`` is the server's token. TooManyRequestsError where too many wrong ones came from this address."""
+        self.guesses.admit(address)
+        if self._is_token(given):
+            self.guesses.succeed(address)
+            return True
+        self.guesses.fail(address, given)
+        return False
 
-    async def identify(self, headers: Headers) -> Principal:
+    async def identify(self, headers: Headers, address: str) -> Principal:
         """Return who sends these headers.
+
+        Parameters
+        ----------
+        headers
+            Of the request.
+        address
+            Where it comes from.
 
         Raises
         ------
         AuthenticationError
             Nothing in them proves anything.
+        TooManyRequestsError
+            Too much came from this address that proves nothing.
         UnavailableError
             They hold a token that only the identity provider can judge, and it does not answer.
         """
         if not self.is_needed:
             return LOOPBACK
+        shown = headers.get("authorization", ""), _read_cookies(headers).get(TOKEN_COOKIE, "")
+        if not any(shown):
+            return await self._prove(headers)
+        refusal: TooManyRequestsError | None = None
+        try:
+            self.guesses.admit(address)
+        except TooManyRequestsError as error:
+            refusal = error
+        try:
+            # What a provider or this server signed cannot be guessed, and is good even where tokens are not looked at.
+            principal = await self._prove(headers, is_token_good=refusal is None)
+        except AuthenticationError:
+            if refusal is not None:
+                raise refusal from None
+            self.guesses.fail(address, "\n".join(shown))
+            raise
+        if principal is TOKEN_HOLDER:
+            self.guesses.succeed(address)
+        return principal
+
+    def _is_token(self, given: str) -> bool:
+        """Return whether ``given`` is the server's token; takes as long for a near miss as for a far one."""
+        return self._token is not None and _is_equal(given, self._token)
+
+    async def _prove(self, headers: Headers, *, is_token_good: bool = True) -> Principal:
         scheme, _, given = headers.get("authorization", "").partition(" ")
         given = given.strip()
         if scheme.lower() == "bearer" and given:
-            if self.is_token(given):
+            if is_token_good and self._is_token(given):
                 return TOKEN_HOLDER
             if self.provider is not None and given.count(".") == 2:
                 return await self.provider.identify(given)
         cookies = _read_cookies(headers)
-        if self.token_cookie is not None and _is_equal(cookies.get(TOKEN_COOKIE, ""), self.token_cookie):
+        if is_token_good and self.token_cookie is not None and _is_equal(cookies.get(TOKEN_COOKIE, ""), self.token_cookie):
             return TOKEN_HOLDER
         if self.provider is not None and (session := self.signer.read(SESSION, cookies.get(SESSION_COOKIE, ""))) is not None:
             return Principal(who=session["sub"], role=session["role"], means="oidc", name=session["name"])

@@ -80,7 +80,7 @@ ERROR_TEXTS: Final = {
     413: "Too large; the message names the limit.",
     415: "Not a kind of body that this route reads.",
     422: "A value is wrong; `field` names it.",
-    429: "Too many at once; `Retry-After` says when to try again.",
+    429: "Too many at once, or too many wrong tokens; `Retry-After` says when to try again.",
     503: "A dependency does not answer now; try again later.",
 }
 

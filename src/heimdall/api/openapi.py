@@ -34,6 +34,9 @@ Errors are `Problem {code, detail, field}`. Instants are UTC, ISO 8601 with `Z`.
 Sockets: `/ws/training/{job_id}?since=SEQ` (without `since`: the job's whole log) and `/ws/training?since=SEQ` for all jobs
 (without `since`: from now on), each message an `EventFrame`; first `connected`, then every event after `since`, then live.
 `docs/reference/events.md` lists all events.
+
+Before any route a request may be refused for its size or slowness (408, 414, 431), or where too many connections are open
+(503): `docs/howto/expose.md`.
 """
 
 
@@ -100,7 +103,7 @@ def _add_upload_form(schemas: dict[str, Any]) -> None:
 
 
 def _describe_errors(operation: dict[str, Any], *, is_free: bool) -> None:
-    everywhere = (400,) if is_free else (400, 401, 403)
+    everywhere = (400,) if is_free else (400, 401, 403, 429)
     for status in everywhere:
         operation["responses"].setdefault(str(status), {"description": ERROR_TEXTS[status]})
     if is_free:

@@ -44,19 +44,54 @@ class RateLimit:
         """
         if self._per_minute == 0:
             return
-        now = self._monotonic()
-        per_second = self._per_minute / 60
-        left, seen_at = self._left.pop(client, (float(self._per_minute), now))
-        left = min(float(self._per_minute), left + (now - seen_at) * per_second)
-        allowed = left >= 1
-        self._left[client] = (left - 1 if allowed else left, now)
+        left = self._count_left(client)
+        self._left.pop(client, None)
+        self._left[client] = (left - 1 if left >= 1 else left, self._monotonic())
         if len(self._left) > _MAX_CLIENTS:
             self._left.popitem(last=False)
-        if not allowed:
-            wait_s = math.ceil((1 - left) / per_second)
+        self._refuse_without(left)
+
+    def look(self, client: str) -> None:
+        """Raise as :meth:`check` would, but take nothing."""
+        if self._per_minute > 0 and client in self._left:
+            self._refuse_without(self._count_left(client))
+
+    def _count_left(self, client: str) -> float:
+        now = self._monotonic()
+        left, seen_at = self._left.get(client, (float(self._per_minute), now))
+        return min(float(self._per_minute), left + (now - seen_at) * self._per_minute / 60)
+
+    def _refuse_without(self, left: float) -> None:
+        if left < 1:
+            wait_s = math.ceil((1 - left) * 60 / self._per_minute)
             raise TooManyRequestsError(
                 f"More than {self._per_minute} {self._what} a minute. Try again in {wait_s} s.", retry_after_s=wait_s
             )
+
+
+class Seldom:
+    """Says whether something is due to be said again.
+
+    Parameters
+    ----------
+    every_s
+        s between two times.
+    monotonic
+        Clock in seconds.
+    """
+
+    def __init__(self, every_s: float, *, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._every_s = every_s
+        self._monotonic = monotonic
+        self._due_at = -math.inf
+
+    def is_due(self) -> bool:
+        """Return True at most once in that time."""
+        now = self._monotonic()
+        if now < self._due_at:
+            return False
+        self._due_at = now + self._every_s
+        return True
 
 
 class Gate:

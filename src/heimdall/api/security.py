@@ -6,12 +6,14 @@
   that is not GET, HEAD or OPTIONS.
 - **Who asks**, where a token or an identity provider is set: ``Authorization: Bearer``, the cookie that opening any page once
   with ``?token=`` sets, or the one of a sign-in. Liveness, readiness and the page's own files are free; they hold no data.
+  Wrong tokens are counted (``guesses.py``).
 - **Role**, by the one table of ``access.py``.
 """
 
 from __future__ import annotations
 
 import ipaddress
+import re
 import socket
 from typing import TYPE_CHECKING, Final
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit
@@ -23,7 +25,7 @@ from starlette.responses import RedirectResponse
 from heimdall.api.access import check_role
 from heimdall.api.content_policy import make_policy
 from heimdall.api.credentials import TOKEN_COOKIE
-from heimdall.api.errors import ForeignOriginError, NotAllowedError, error_response, problem_response
+from heimdall.api.errors import ForeignOriginError, NotAllowedError, TooManyRequestsError, error_response, problem_response
 from heimdall.api.routes.auth import CALLBACK_PATH, LOGIN_PATH
 from heimdall.domain.access import Principal, Role
 from heimdall.domain.errors import AuthenticationError, HeimdallError
@@ -46,6 +48,8 @@ _FREE: Final = frozenset({"/api/v1/health/live", "/api/v1/health/ready"})
 _NOBODY: Final = Principal(who="anonymous", role=Role.VIEWER, means="loopback")
 """Whoever asks for what is free where a token or a sign-in is needed for the rest."""
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
+_HOST: Final = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::(\d{1,5}))?")
+_PAGE_SCHEMES: Final = {"ws": "http", "wss": "https"}
 _EXPOSED: Final = "ETag, Location, Content-Disposition, Retry-After, X-Last-Line, X-Request-Id"
 
 SECURITY_HEADERS: Final = {
@@ -73,8 +77,10 @@ class Security:
     def __init__(self, app: ASGIApp, settings: Settings, credentials: Credentials) -> None:
         self._app = app
         self._credentials = credentials
-        self._origins = frozenset(_normalize_origin(origin) for origin in settings.allowed_origins)
-        public = urlsplit(settings.public_url or "").hostname
+        public_parts = urlsplit(settings.public_url or "")
+        outer = (f"{public_parts.scheme}://{public_parts.netloc}",) if settings.public_url else ()
+        self._origins = frozenset(map(_normalize_origin, (*settings.allowed_origins, *outer)))
+        public = public_parts.hostname
         own = {settings.host.lower(), socket.gethostname().lower(), *([public] if public else [])}
         self._hosts = _LOOPBACK_NAMES | own | set(map(str.lower, settings.allowed_hosts))
 
@@ -100,18 +106,20 @@ class Security:
             return
         state = scope.setdefault("state", {})
         state["principal"] = principal
-        client = scope.get("client")
-        with acting(Actor(principal, client[0] if client else None, state.get("request_id"))):
+        with acting(Actor(principal, _address_of(scope) or None, state.get("request_id"))):
             # A socket's frames need no headers, and there may be very many.
             await self._app(scope, receive, send if scope["type"] == "websocket" else guarded_send)
 
     def _refuse(self, scope: Scope, headers: Headers, is_allowed_origin: bool) -> Response | None:
-        host = headers.get("host", "")
+        hosts = headers.getlist("host")
+        if len(hosts) > 1:
+            return problem_response(_bad_request(scope), "unknown_host", "The request names more than one Host. Send one.")
+        host = hosts[0] if hosts else ""
         if not self._is_known_host(host):
             detail = f"This server does not answer to the host name '{host[:100]}'. Add it to HEIMDALL_ALLOWED_HOSTS."
-            return problem_response(403 if scope["type"] == "websocket" else 400, "unknown_host", detail)
+            return problem_response(_bad_request(scope), "unknown_host", detail)
         is_acting = scope["type"] == "websocket" or scope["method"] not in _SAFE_METHODS
-        if is_acting and not is_allowed_origin and not _is_same_origin(headers.get("origin"), host):
+        if is_acting and not is_allowed_origin and not _is_same_origin(headers.get("origin"), host, scope["scheme"]):
             detail = f"The page comes from {headers['origin'][:100]}, not from this server. Add its origin to HEIMDALL_ALLOWED_ORIGINS."
             return error_response(ForeignOriginError(detail))
         return None
@@ -123,17 +131,17 @@ class Security:
         if scope["path"] in _FREE or (is_page and not self._sends_to_sign_in(scope, headers)):
             return _NOBODY, None
         try:
-            principal = await self._credentials.identify(headers)
+            principal = await self._credentials.identify(headers, _address_of(scope))
             if not is_page:
                 check_role(principal, method, scope["path"])
         except NotAllowedError as error:
             log.warning("access_refused", who=principal.who, role=principal.role.value, method=method, path=scope["path"][:200])
             return _NOBODY, error_response(error)
-        except AuthenticationError as error:
+        except (AuthenticationError, TooManyRequestsError) as error:
             if is_page:
                 asked = scope["path"] + (f"?{scope['query_string'].decode('latin-1')}" if scope["query_string"] else "")
                 return _NOBODY, RedirectResponse(f"{LOGIN_PATH}?next={quote(asked)}", 303, headers={"Cache-Control": "no-store"})
-            if scope["type"] == "websocket":
+            if scope["type"] == "websocket" and isinstance(error, AuthenticationError):
                 return _NOBODY, problem_response(403, error.code, error.detail)
             return _NOBODY, error_response(error)
         except HeimdallError as error:
@@ -148,7 +156,7 @@ class Security:
 
     def _is_known_host(self, host: str) -> bool:
         name = _split_host(host)[0]
-        if name in self._hosts or "*" in self._hosts:
+        if name in self._hosts or (name and "*" in self._hosts):
             return True
         try:
             ipaddress.ip_address(name)
@@ -165,7 +173,11 @@ class Security:
         given = [value for name, value in query if name == "token"]
         if not given:
             return None
-        if not self._credentials.is_token(given[0]):
+        try:
+            is_right = self._credentials.check_token(given[0], _address_of(scope))
+        except TooManyRequestsError as error:
+            return error_response(error)
+        if not is_right:
             return error_response(AuthenticationError("The token in the address is not the server's. Take it from HEIMDALL_TOKEN."))
         rest = urlencode([(name, value) for name, value in query if name != "token"])
         # A path of two slashes would lead to another server.
@@ -214,20 +226,28 @@ class Security:
         return send_with_headers
 
 
+def _address_of(scope: Scope) -> str:
+    client = scope.get("client")
+    return client[0] if client else ""
+
+
+def _bad_request(scope: Scope) -> int:
+    return 403 if scope["type"] == "websocket" else 400
+
+
 def _split_host(host: str) -> tuple[str, int | None]:
-    """Return name and port of a Host header, the name in lower case and without brackets."""
-    try:
-        parts = urlsplit(f"//{host}")
-        return (parts.hostname or "").rstrip("."), parts.port
-    except ValueError:
+    """Return name and port of a Host header, the name in lower case and without brackets; no name where it is none."""
+    found = _HOST.fullmatch(host)
+    if found is None:
         return "", None
+    return found[1].strip("[]").rstrip(".").lower(), int(found[2]) if found[2] else None
 
 
 def _normalize_origin(origin: str) -> str:
     return origin.strip().rstrip("/").lower()
 
 
-def _is_same_origin(origin: str | None, host: str) -> bool:
+def _is_same_origin(origin: str | None, host: str, scheme: str) -> bool:
     """Return whether the request comes from the server's own page, or from no page at all."""
     if origin is None:
         return True
@@ -235,6 +255,10 @@ def _is_same_origin(origin: str | None, host: str) -> bool:
         parts = urlsplit(origin)
         default = _DEFAULT_PORTS.get(parts.scheme)
         name, port = _split_host(host)
-        return bool(parts.hostname) and parts.hostname == name and (parts.port or default) == (port or default)
+        is_own_scheme = parts.scheme == _PAGE_SCHEMES.get(scheme, scheme)
+        # A proxy that ends TLS leaves us with http; it stands on the port that is not named. Our own port speaks http alone.
+        is_before_a_proxy = parts.scheme == "https" and parts.port is None and port is None
+        is_same = bool(parts.hostname) and parts.hostname == name and (parts.port or default) == (port or default)
+        return is_same and (is_own_scheme or is_before_a_proxy)
     except ValueError:
         return False

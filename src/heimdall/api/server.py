@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import signal
 import socket
@@ -27,7 +28,8 @@ _DEAD_CLIENT_MS: Final = 60_000
 """ms after which the kernel gives up on a client that takes no bytes."""
 _GRACE_S: Final = 5
 _MAX_MESSAGE_BYTES: Final = 64 * 1024
-_MAX_HEADER_BYTES: Final = 64 * 1024
+_TICKS_PER_SWEEP: Final = 10
+"""uvicorn ticks ten times a second."""
 
 
 def run_server(settings: Settings) -> int:
@@ -43,6 +45,10 @@ def run_server(settings: Settings) -> int:
     configure_logging(settings, "api")
 
     settings.check_exposure()
+    if settings.has_short_token:
+        import structlog
+
+        structlog.get_logger().warning("token_is_short", fix="export HEIMDALL_TOKEN=$(openssl rand -hex 32)")
     listener = bind(settings.host, settings.port)
     try:
         from heimdall.bootstrap import build_container
@@ -79,10 +85,20 @@ def make_server(container: Container) -> Server:
     from uvicorn.server import Server
 
     from heimdall.api.app import create_app
+    from heimdall.api.http_protocol import BoundedHttpProtocol, Connections, find_max_connections
     from heimdall.api.websocket_protocol import FramedWebSocketProtocol
 
     class QuietServer(Server):
-        """Ends on a signal by returning, so that what the process holds is given back and the exit code is 0."""
+        """Ends on a signal by returning, so that what the process holds is given back and the exit code is 0. Sweeps its connections."""
+
+        def __init__(self, config: Config) -> None:
+            super().__init__(config)
+            self.server_state: Connections = Connections(find_max_connections())
+
+        async def on_tick(self, counter: int) -> bool:
+            if counter % _TICKS_PER_SWEEP == 0:
+                self.server_state.sweep(asyncio.get_running_loop().time())
+            return await super().on_tick(counter)
 
         @contextmanager
         def capture_signals(self) -> Generator[None, None, None]:
@@ -99,7 +115,7 @@ def make_server(container: Container) -> Server:
     config = Config(
         create_app(container),
         loop="uvloop" if sys.platform != "win32" else "asyncio",
-        http="httptools",
+        http=BoundedHttpProtocol,
         ws=FramedWebSocketProtocol,
         ws_max_size=_MAX_MESSAGE_BYTES,
         ws_ping_interval=_PING_S,
@@ -112,7 +128,6 @@ def make_server(container: Container) -> Server:
         server_header=False,
         backlog=_BACKLOG,
         timeout_graceful_shutdown=_GRACE_S,
-        h11_max_incomplete_event_size=_MAX_HEADER_BYTES,
     )
     return QuietServer(config)
 

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
     from heimdall.settings import Settings
 
-_SERVER_PATHS: Final = ("/api", "/ws", "/health", "/metrics", "/openapi.json")
+_SERVER_PATHS: Final = ("/api", "/ws", "/health", "/metrics", "/openapi.json", "/docs", "/redoc")
+"""No address of the page. The last two are where others describe their API; here that is ``/openapi.json``."""
 _HASHED: Final = re.compile(r"-[A-Za-z0-9_-]{8,}\.\w+$")
 _POLICY: Final = "Content-Security-Policy"
 _FOR_EVER: Final = "public, max-age=31536000, immutable"
@@ -86,7 +87,8 @@ class Page:
             404 for a server path or a file that is not there.
         """
         path = request.url.path
-        if any(path == prefix or path.startswith(prefix + "/") for prefix in _SERVER_PATHS):
+        asked = "/" + path.lstrip("/")
+        if any(asked == prefix or asked.startswith(prefix + "/") for prefix in _SERVER_PATHS):
             raise HTTPException(404)
         folder = self._settings.find_frontend()
         if folder is None:

@@ -1,4 +1,4 @@
-"""The server's WebSocket protocol, with a door for frames that are already encoded.
+"""The server's WebSocket protocol, with a door for frames that are already encoded, and refusals that end as they should.
 
 An event goes to thousands of sockets. Encoding its frame for each of them, and waking a task for each, costs four times
 what writing the bytes costs.
@@ -9,9 +9,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.exceptions import InvalidMessage
+
+from heimdall.api.http_protocol import INVALID, LARGE_HANDSHAKE, write_refusal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+
+    from starlette.types import Receive, Scope, Send
 
 FRAMES_EXTENSION: Final = "heimdall.frames"
 _FINAL_TEXT: Final = 0x81
@@ -32,10 +37,27 @@ def encode_frame(payload: bytes) -> bytes:
 class FramedWebSocketProtocol(WebSocketsSansIOProtocol):
     """Offers ``write_frame`` to the application in its scope."""
 
+    def data_received(self, data: bytes) -> None:
+        """Read on; answer a handshake that the library cannot read, which uvicorn would leave open for ever, and trip over at its end."""
+        super().data_received(data)
+        if self.conn.handshake_exc is not None and not self.handshake_initiated and not self.close_sent:
+            self.close_sent = self.handshake_complete = True
+            is_invalid = isinstance(self.conn.handshake_exc, InvalidMessage)
+            self.transport.write(write_refusal(INVALID if is_invalid else LARGE_HANDSHAKE, self.default_headers))
+            self.transport.close()
+
     async def run_asgi(self) -> None:
         """Run the application for this socket."""
         extensions: dict[str, Any] = self.scope["extensions"]
         extensions[FRAMES_EXTENSION] = {"write": self.write_frame}
+        serve = self.app
+
+        async def serve_or_refuse(scope: Scope, receive: Receive, send: Send) -> None:
+            await serve(scope, receive, send)
+            # A refusal in words is an end of the handshake too. uvicorn would log it as a fault of the application.
+            self.handshake_complete = self.handshake_complete or self.close_sent
+
+        self.app = serve_or_refuse
         await super().run_asgi()
 
     def write_frame(self, frame: bytes) -> bool:

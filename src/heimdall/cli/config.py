@@ -68,6 +68,8 @@ def _to_json(value: Any) -> Any:  # noqa: ANN401
         return _HIDDEN
     if isinstance(value, tuple):
         return list(value)
+    if isinstance(value, dict):
+        return {key: _to_json(item) for key, item in value.items()}
     if isinstance(value, str):
         return _PASSWORD.sub(r"\1" + _HIDDEN, value)
     return value if value is None or isinstance(value, (bool, int, float)) else str(value)
@@ -78,4 +80,4 @@ def _to_text(value: Any) -> str:  # noqa: ANN401
         return "-"
     if isinstance(value, bool):
         return str(value).lower()
-    return json.dumps(value) if isinstance(value, list) else str(value)
+    return json.dumps(value) if isinstance(value, (list, dict)) else str(value)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 from websockets.exceptions import InvalidStatus
 
 from heimdall.api.credentials import TOKEN_COOKIE as COOKIE
+from heimdall.api.guesses import GuessLimit
 from tests.serving import Served, make_container, receive, serve
 
 TOKEN = "a token; with=odd, letters"
@@ -22,6 +26,13 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     )
     with serve(container) as running:
         yield running
+
+
+@pytest.fixture(autouse=True)
+def forget_guesses(served: Served) -> None:
+    """Let each test show wrong tokens as if it were the first."""
+    app: Any = served.server.config.app
+    app.state.credentials.guesses = GuessLimit()
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +54,10 @@ def open_served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         ("evil.example", 400),
         ("127.0.0.1.evil.example", 400),
         ("localhost.evil.example:8001", 400),
-        ("evil@localhost:1", 200),
+        ("evil@localhost:1", 400),
+        ("evil.example@127.0.0.1", 400),
+        ("127.0.0.1/x", 400),
+        ("127.0.0.1#x", 400),
         ("", 400),
         ("localhost:port", 400),
         ("[::1", 400),
@@ -53,6 +67,29 @@ def test_a_foreign_host_name_reaches_nothing(served: Served, host: str, status: 
     answer = served.client.get("/health/live", headers={"Host": host})
     assert answer.status_code == status, answer.text
     assert (answer.json().get("code") == "unknown_host") == (status == 400)
+
+
+def test_a_second_host_is_refused(served: Served) -> None:
+    with socket.create_connection(("127.0.0.1", served.port), timeout=10) as client:
+        client.sendall(b"GET /health/live HTTP/1.1\r\nHost: 127.0.0.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n")
+        said = client.recv(65536)
+    assert said.startswith(b"HTTP/1.1 400")
+    assert b"unknown_host" in said
+
+
+def test_https_is_not_the_own_origin_unless_a_proxy_or_the_settings_say_so(open_served: Served, tmp_path: Path) -> None:
+    host = f"127.0.0.1:{open_served.port}"
+
+    def ask(served: Served, **headers: str) -> int:
+        return served.client.post(JOBS, json={}, headers=headers).status_code
+
+    assert ask(open_served, Host=host, Origin=f"https://{host}") == 403
+    assert ask(open_served, Host=host, Origin=f"http://{host}") == 422
+    assert ask(open_served, **{"Host": host, "Origin": f"https://{host}", "X-Forwarded-Proto": "https"}) == 422
+    assert ask(open_served, Host="127.0.0.1", Origin="https://127.0.0.1") == 422, "a proxy that ends TLS on its own port"
+    with serve(make_container(tmp_path, public_url="https://studio.example:8443/x")) as public:
+        assert ask(public, Host="studio.example:8443", Origin="https://studio.example:8443") == 422
+        assert ask(public, Host="studio.example:8443", Origin="https://studio.example:9443") == 403
 
 
 @pytest.mark.parametrize("origin", ["http://evil.example", "null", "http://localhost:1", "https://127.0.0.1:1", "file://", "", "http://["])

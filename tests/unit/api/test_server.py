@@ -12,6 +12,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from pydantic import SecretStr
 from websockets.exceptions import ConnectionClosed
 
 from heimdall.api.server import bind, run_server
@@ -50,6 +51,18 @@ def test_a_host_that_is_none_says_so() -> None:
 def test_listening_to_everyone_needs_a_token(tmp_path: Path) -> None:
     with pytest.raises(InvalidInputError, match="HEIMDALL_TOKEN"):
         run_server(Settings(data_dir=tmp_path, host="0.0.0.0", port=0))
+
+
+def test_a_short_token_is_refused_to_everyone_and_warned_of_here(tmp_path: Path) -> None:
+    with pytest.raises(InvalidInputError, match="shorter than 16"):
+        run_server(Settings(data_dir=tmp_path, host="0.0.0.0", port=0, token=SecretStr("abc")))
+    with bind("127.0.0.1", 0) as taken:  # so that it ends at once, after the warning
+        environment = {**os.environ, "HEIMDALL_DATA_DIR": str(tmp_path), "HEIMDALL_TOKEN": "abc", "HEIMDALL_HOST": "127.0.0.1"}
+        environment["HEIMDALL_PORT"] = str(taken.getsockname()[1])
+        ended = subprocess.run([sys.executable, "-m", "heimdall.api"], env=environment, capture_output=True, text=True, check=False)
+    assert "warning: token is short" in ended.stderr
+    assert "openssl rand -hex 32" in ended.stderr
+    assert "abc" not in ended.stderr
 
 
 def test_the_process_loads_nothing_heavy_serves_and_ends_on_a_signal(tmp_path: Path) -> None:

@@ -75,9 +75,15 @@ def test_hashed_files_are_cached_for_ever_and_come_packed(served: Served) -> Non
     assert served.client.head("/").status_code == 200
 
 
-@pytest.mark.parametrize("path", ["/assets/none-B3kf9aQz.js", "/missing.png", "/api", "/api/v1/nope", "/ws/none", "/health", "/metrics/x"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("/assets/none-B3kf9aQz.js", "/missing.png", "/api", "/api/v1/nope", "/ws/none", "/health", "/metrics/x"),
+        *("//api/v1/training/jobs", "///api", "//health/live", "/docs", "/docs/oauth2-redirect", "/redoc"),
+    ],
+)
 def test_a_file_or_a_route_that_is_not_there_is_404(served: Served, path: str) -> None:
-    answer = served.client.get(path)
+    answer = served.client.get(served.url + path)
     assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
 
 
