@@ -1,8 +1,8 @@
-// Takes the limits and defaults of the two forms out of the engine's schema, so that no copy of a limit is typed by hand.
+// Takes the limits and defaults of the forms out of the engine's schema, so that no copy of a limit is typed by hand.
 import { readFileSync, writeFileSync } from 'node:fs'
 
 const source = process.argv[2] ?? new URL('../../openapi.json', import.meta.url)
-const { components } = JSON.parse(readFileSync(source, 'utf8'))
+const { components, paths } = JSON.parse(readFileSync(source, 'utf8'))
 
 /** A body schema is split in two by FastAPI where reading and writing differ. */
 function fieldsOf(name) {
@@ -31,5 +31,15 @@ function limitsOf(raw, required) {
   }
 }
 
-const limits = { TrainingJobConfig: fieldsOf('TrainingJobConfig'), ExportOptions: fieldsOf('ExportOptions') }
+function queryOf(path, method) {
+  const parameters = paths[path]?.[method]?.parameters
+  if (!parameters) throw new Error(`openapi.json has no query of ${method} ${path}`)
+  return Object.fromEntries(parameters.map(({ name, required, schema }) => [name, limitsOf(schema, required)]))
+}
+
+const limits = {
+  TrainingJobConfig: fieldsOf('TrainingJobConfig'),
+  ExportOptions: fieldsOf('ExportOptions'),
+  PreviewQuery: queryOf('/api/v1/training/datasets/preview', 'post'),
+}
 writeFileSync(new URL('../src/api/limits.gen.json', import.meta.url), `${JSON.stringify(limits, null, 2)}\n`)

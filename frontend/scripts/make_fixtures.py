@@ -13,7 +13,7 @@ from typing import Any
 
 from heimdall.api.schemas import TrainingJob
 from heimdall.domain.catalogue import ARCHITECTURES
-from heimdall.domain.datasets import Dataset, Split
+from heimdall.domain.datasets import Dataset, DatasetPreview, PhysicalLimit, ReachableError, Split, SyntheticDatasetConfig
 from heimdall.domain.jobs import Checkpoint, DeviceInfo, TrainingJobConfig
 from heimdall.domain.metrics import TrainingMetric
 from heimdall.domain.models import Baseline, FinalMetrics, Performance, TensorSpec, TrainedModelDetail, Verification, VerificationCheck
@@ -149,6 +149,20 @@ def make_model(number: int, name: str, **changes: Any) -> TrainedModelDetail:
     return TrainedModelDetail(**{**base, **changes})
 
 
+REACHABLE = ((1, 0.009, 49_708.0, None), (2, 0.041, 17_230.0, None), (3, 0.056, 1211.8, 10.92), (4, 0.116, 352.9, 28.89), (5, 0.137, 223.5, 50.51),
+             (6, 0.195, 145.4, 64.35), (7, 0.444, 75.56, 85.54))
+
+
+def make_preview() -> DatasetPreview:
+    limit = PhysicalLimit(error_median_m=88.28, error_p68_m=156.2, error_p95_m=1125.7, num_examples=3883,
+                          assumptions="Cramér-Rao bound of an unbiased estimator with delay errors of 150 ns at 20 dB and clocks of 50 ns.")
+    rows = tuple(ReachableError(num_receivers=count, share=share, error_p68_m=p68, timing_needed_ns=needed) for count, share, p68, needed in REACHABLE)
+    return DatasetPreview(target_m=30, physical_limit=limit, share_usable=0.948, by_receivers=rows,
+                          arrival_sigma_ns={"clock": 50.0, "estimate": 257.07, "total": 261.89},
+                          sentences=("±30 m needs 29 ns at every receiver with four receivers; yours have 260 ns and give 76 m to 1.2 km.",
+                                     "At best 68 % of the examples can be located within 160 m, half of them within 88 m."))
+
+
 def main() -> None:
     models = [
         make_model(1, "POWDER July, best so far"),
@@ -160,10 +174,13 @@ def main() -> None:
                       num_receivers=25, config_hash="c", split=Split(column="cell", num_groups=118, cell_m=200), accuracy_radius_m=300, is_demo=True)
     leaky = dataset.evolve(id="dataset-rows", name="My rows", kind="rssi-csv", num_examples=812, split=Split(column="row", num_groups=812, is_leaky=True))
     building = dataset.evolve(id="dataset-building", name="Synthetic 50k", kind="synthetic", status="building")
+    simulated = dataset.evolve(id="dataset-synthetic", name="Synthetic 20k", kind="synthetic", num_examples=20_000, num_receivers=7,
+                               config=SyntheticDatasetConfig(name="Synthetic 20k").model_dump(mode="json"))
     data = {
         "jobs": [job.model_dump(mode="json") for job in make_jobs()],
         "models": [model.model_dump(mode="json") for model in models],
-        "datasets": [one.model_dump(mode="json") for one in (dataset, leaky, building)],
+        "datasets": [one.model_dump(mode="json") for one in (dataset, leaky, building, simulated)],
+        "preview": make_preview().model_dump(mode="json"),
         "architectures": [one.model_dump(mode="json") for one in ARCHITECTURES],
         "metrics": {
             job_id(1): make_metrics(1, 31, attempts=(12, 19)),

@@ -6,6 +6,7 @@ import type {
   Architecture,
   Dataset,
   DatasetPage,
+  DatasetPreview,
   EventFrame,
   ExportOptions,
   JobPage,
@@ -133,6 +134,20 @@ export const listArchitectures = async () =>
 
 export const listDatasets = async (): Promise<Dataset[]> =>
   (await request<DatasetPage>({ url: '/training/datasets' })).datasets
+
+/** Over terrain every path is walked through the heights: that may take a minute. */
+const PREVIEW_TIMEOUT_MS = 120_000
+
+/** What a simulated network can reach: `dataset.config` as it is stored is the question, and nothing is kept of it. */
+export const previewDataset = ({ config }: Dataset, target_m: number, signal: AbortSignal) =>
+  request<DatasetPreview>({
+    method: 'POST',
+    url: '/training/datasets/preview',
+    params: { target_m },
+    data: config,
+    timeout: PREVIEW_TIMEOUT_MS,
+    signal,
+  })
 
 export const deleteDataset = (datasetId: string) =>
   request<void>({ method: 'DELETE', url: `/training/datasets/${id(datasetId)}` })

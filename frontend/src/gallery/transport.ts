@@ -69,6 +69,7 @@ function route(url: string, since: number, { jobs, metrics, models }: GalleryDat
     return id ? jobs.find((job) => job.id === id) : { jobs, total: jobs.length, next_cursor: null }
   }
   if (noun === 'models') return id ? models.find((model) => model.id === id) : { models, total: models.length }
+  if (noun === 'datasets' && id === 'preview') return data.preview
   if (noun === 'datasets') return { datasets: data.datasets, total: data.datasets.length }
   return { architectures: data.architectures }
 }

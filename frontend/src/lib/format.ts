@@ -27,6 +27,14 @@ export function formatMetres(value: number | null | undefined): string {
   return Math.abs(value) >= 10_000 ? `${formatNumber(value / 1000, 3)} km` : `${formatNumber(value, 3)} m`
 }
 
+/** 257 -> "257 ns", 2100 -> "2.1 µs". */
+export function formatNanoseconds(value: number | null | undefined): string {
+  if (value === null || value === undefined) return NONE
+  const rounded = Number(value.toPrecision(3))
+  if (rounded < 1e3) return `${formatNumber(rounded, 3)} ns`
+  return rounded < 1e6 ? `${formatNumber(rounded / 1e3, 3)} µs` : `${formatNumber(rounded / 1e6, 3)} ms`
+}
+
 export function formatPercent(share: number | null | undefined, digits = 1): string {
   if (share === null || share === undefined) return NONE
   return `${(share * 100).toFixed(digits)} %`

@@ -16,6 +16,7 @@ export interface FieldLimits {
 
 export const JOB_LIMITS: Record<keyof typeof limits.TrainingJobConfig, FieldLimits> = limits.TrainingJobConfig
 export const EXPORT_LIMITS: Record<keyof typeof limits.ExportOptions, FieldLimits> = limits.ExportOptions
+export const PREVIEW_LIMITS: Record<keyof typeof limits.PreviewQuery, FieldLimits> = limits.PreviewQuery
 
 /** "1 to 4096", as the hint beside a field. */
 export function describeRange(field: FieldLimits): string {

@@ -23,6 +23,7 @@ import { toConfig, useCreateForm } from '../../hooks/useCreateForm'
 import { useJobActions } from '../../hooks/useJobActions'
 import { FailedDatasets } from './FailedDatasets'
 import { AdvancedFields, ChoiceField, InputField } from './JobFields'
+import { ReachableFold } from './ReachableFold'
 
 interface CreateJobDialogProps {
   /** The job whose configuration is taken over ("New from this"). */
@@ -80,6 +81,7 @@ export default function CreateJobDialog({ from, onClose }: CreateJobDialogProps)
               />
             </div>
             {dataset && <SplitWarning dataset={dataset} />}
+            {dataset?.kind === 'synthetic' && <ReachableFold dataset={dataset} />}
             <FailedDatasets datasets={catalogue.datasets} />
             <div className="grid grid-cols-2 gap-4 sm:grid-cols-3">
               <InputField {...field('epochs')} label="Epochs" />

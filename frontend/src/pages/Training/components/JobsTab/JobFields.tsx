@@ -1,7 +1,7 @@
-import { ChevronRight } from 'lucide-react'
 import { Controller, type FieldErrors, type UseFormReturn } from 'react-hook-form'
 import type { Dataset } from '@/api/types'
 import { Field } from '@/components/ui/field'
+import { Fold } from '@/components/ui/fold'
 import { Input } from '@/components/ui/input'
 import { Select, SelectContent, SelectItem, SelectTrigger, SelectValue } from '@/components/ui/select'
 import type { JobField, JobFormValues } from '@/lib/job-form'
@@ -122,10 +122,7 @@ export function AdvancedFields({ form, errors, dataset }: AdvancedProps) {
   const hasError = [...NUMBERS, ...CHOICES].some(([name]) => errors[name])
   const radius = dataset?.accuracy_radius_m
   return (
-    <details className="group rounded-control border" open={hasError || undefined}>
-      <summary className="flex min-h-10 list-none items-center gap-1.5 px-3 font-medium max-sm:min-h-11">
-        <ChevronRight className="size-4 text-muted transition-transform group-open:rotate-90" aria-hidden /> Advanced
-      </summary>
+    <Fold title="Advanced" open={hasError || undefined}>
       <div className="grid grid-cols-1 gap-4 px-3 pb-4 sm:grid-cols-3">
         {CHOICES.map(([name, label]) => (
           <ChoiceField
@@ -152,6 +149,6 @@ export function AdvancedFields({ form, errors, dataset }: AdvancedProps) {
           />
         ))}
       </div>
-    </details>
+    </Fold>
   )
 }
