@@ -7,7 +7,6 @@ import { Button } from '@/components/ui/button'
 import { Field } from '@/components/ui/field'
 import { Fold } from '@/components/ui/fold'
 import { Input } from '@/components/ui/input'
-import { Tooltip } from '@/components/ui/tooltip'
 import { cn } from '@/lib/cn'
 import { formatCount, formatMetres } from '@/lib/format'
 import { PREVIEW_LIMITS } from '@/lib/limits'
@@ -152,13 +151,10 @@ function ReachTable({ preview, minReceivers }: { preview: DatasetPreview; minRec
 function Assumptions({ preview }: { preview: DatasetPreview }) {
   const { assumptions, num_examples } = preview.physical_limit
   return (
-    <p className="text-xs text-muted">
-      The best that any network could do, over {formatCount(num_examples)} simulated transmissions. {assumptions}{' '}
-      <Tooltip text="Timing information of unknown waveforms after Knapp and Carter 1976 and Stein 1981, added to that of the strengths and of the region. Tables and derivation: docs/discussions/what-accuracy-is-possible.md">
-        <button type="button" className="underline decoration-dotted underline-offset-4 max-sm:min-h-11">
-          How it is computed
-        </button>
-      </Tooltip>
+    <p className="break-words text-xs text-muted">
+      The best that any network could do, over {formatCount(num_examples)} simulated transmissions. {assumptions} Times
+      of arrival after Knapp and Carter 1976 and Stein 1981; the derivation stands in
+      docs/discussions/what-accuracy-is-possible.md.
     </p>
   )
 }
