@@ -2,6 +2,9 @@ import { formatClock, formatDuration } from './format'
 
 /** Heartbeats come every two seconds and a lease ends after ten: this long without any sign is worth a word, while the job still runs. */
 export const SILENT_AFTER_MS = 7_000
+/** The list is asked for every five seconds. */
+const SERVER_SILENT_AFTER_MS = 10_000
+const HEARD_LATELY_MS = 4_000
 
 export interface FreshnessInput {
   links: Iterable<string>
@@ -37,7 +40,16 @@ export function judgeFreshness({
       detail: 'The engine does not answer. Training goes on without this page; what is missed will be caught up.',
     }
   }
-  const silent = Math.max(0, ...[...workersHeardAt].map((heard) => now - heard))
+  if (heardAt !== null && now - heardAt > SERVER_SILENT_AFTER_MS) {
+    return {
+      tone: 'warning',
+      text: `Server silent, showing data to ${formatClock(heardAt)}`,
+      detail: 'The engine does not answer. Training goes on without this page; what is missed will be caught up.',
+    }
+  }
+  // Who has not heard of the engine for some seconds knows nothing of its workers.
+  const asOf = heardAt === null ? now : Math.min(now, heardAt + HEARD_LATELY_MS)
+  const silent = Math.max(0, ...[...workersHeardAt].map((heard) => asOf - heard))
   if (silent > SILENT_AFTER_MS) {
     return {
       tone: 'warning',

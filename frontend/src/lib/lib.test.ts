@@ -186,7 +186,7 @@ describe('words', () => {
 describe('freshness', () => {
   const base = {
     links: ['live'],
-    heardAt: 1000,
+    heardAt: 99_500,
     isListFailing: false,
     workersHeardAt: [99_000],
     hungSince: [],
@@ -205,6 +205,11 @@ describe('freshness', () => {
       /^Reconnecting, showing data to \d\d:\d\d:\d\d$/,
     )
     expect(judgeFreshness({ ...base, isListFailing: true, heardAt: null }).text).toBe('Reconnecting')
+    // An engine that does not answer is no worker that is silent.
+    expect(judgeFreshness({ ...base, heardAt: 91_000, workersHeardAt: [89_000] }).text).toBe('Live')
+    expect(judgeFreshness({ ...base, heardAt: 89_000, workersHeardAt: [88_000] }).text).toMatch(
+      /^Server silent, showing data to /,
+    )
     expect(judgeFreshness({ ...base, links: [] }).text).toBe('Up to date')
     expect(judgeFreshness({ ...base, links: [] }).detail).not.toMatch(/Nothing is running/)
     expect(judgeFreshness({ ...base, links: [], workersHeardAt: [] }).detail).toMatch(/Nothing is running/)

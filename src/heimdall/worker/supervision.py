@@ -33,6 +33,8 @@ from heimdall.worker.output import OutputLog
 _LOOK_S: Final = 0.5
 """s between the parent's own looks for pause and cancel; the child looks more often, this one finds a hung child."""
 _TICK_S: Final = 0.2
+_STOPPED_NOTICE_S: Final = 5.0
+"""s without a step after which a child that something stopped (SIGSTOP) is told of: no patience makes it go on."""
 _KILL_AFTER_S: Final = 0.5
 """s between SIGTERM and SIGKILL of a child that did not obey."""
 _LONGEST_TURN_S: Final = 15.0
@@ -209,16 +211,18 @@ class Supervisor:
         watch.turned_at = now
         if watch.is_lease_lost or watch.terminated_at is not None:
             return
-        if watch.silent_s >= watch.say_silent_at_s:
+        soon_s = min(_STOPPED_NOTICE_S, self._settings.silence_notice_s)
+        if watch.silent_s >= watch.say_silent_at_s or (watch.silent_s >= soon_s and not watch.is_silence_said and self._is_stopped()):
             self._guard("note_waiting", self._say_silent)
-        elif watch.is_silence_said and watch.silent_s < self._settings.silence_notice_s:
+        elif watch.is_silence_said and watch.silent_s < soon_s:
             self._guard("note_waiting", self._say_going_on)
 
     def _say_silent(self) -> None:
         watch, is_stopped = self._watch, self._is_stopped()
         what = "The training process was stopped from outside, and no step" if is_stopped else _SILENT[watch.phase]
         limit_s = self._settings.stall_timeout_s
-        notice = f"{what} for more than {watch.say_silent_at_s:g} s. The worker ends this attempt at {limit_s:g} s; nothing saved is lost."
+        for_s = min(watch.say_silent_at_s, max(_STOPPED_NOTICE_S, math.floor(watch.silent_s)))
+        notice = f"{what} for more than {for_s:g} s. The worker ends this attempt at {limit_s:g} s; nothing saved is lost."
         # What comes before and after the steps has its quiet stretches; that is told, but is no alarm.
         is_alarm = watch.phase is Phase.STEPS or is_stopped
         before = self._attempts.note_waiting(self._claim, notice, silent_s=watch.silent_s if is_alarm else None)
@@ -226,7 +230,8 @@ class Supervisor:
             watch.notice_before = before
             logger.warning("no_sign_of_progress", extra={"job_id": self._claim.job_id, "silent_s": round(watch.silent_s), "what": what})
         watch.is_silence_said = True
-        watch.say_silent_at_s *= 2
+        if watch.silent_s >= watch.say_silent_at_s:
+            watch.say_silent_at_s *= 2
 
     def _say_going_on(self) -> None:
         self._attempts.note_waiting(self._claim, self._watch.notice_before)

@@ -1,6 +1,7 @@
 """The supervisor on small real processes and services in memory."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -184,7 +185,9 @@ def test_a_stopped_child_is_told_on_the_job_and_forgotten_when_it_goes_on(rig: R
     hung, woken = seen
     assert hung.status is JobStatus.RUNNING
     assert hung.notice is not None
-    assert hung.notice.startswith("The training process was stopped from outside, and no step for more than 45 s. ")
+    found = re.match(r"The training process was stopped from outside, and no step for more than (\d+) s\. ", hung.notice)
+    assert found is not None
+    assert 5 <= int(found[1]) < 45, "there is nothing to be patient about"
     assert "ends this attempt at 600 s" in hung.notice
     assert (woken.status, woken.notice) == (JobStatus.RUNNING, None)
     assert rig.read().notice is None

@@ -19,7 +19,7 @@ export function Toaster({ theme }: { theme: 'light' | 'dark' }) {
           fontFamily: 'inherit',
           fontSize: '13px',
         },
-        classNames: { description: '!text-muted' },
+        classNames: { title: 'line-clamp-3 wrap-anywhere', description: '!text-muted line-clamp-4 wrap-anywhere' },
       }}
     />
   )

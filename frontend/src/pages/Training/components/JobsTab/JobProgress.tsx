@@ -33,13 +33,11 @@ export function JobProgress({ job }: { job: TrainingJob }) {
         />
         <span className="w-12 shrink-0 text-right whitespace-nowrap font-semibold">{formatProgress(percent)}</span>
       </div>
-      <p className="flex min-h-5 text-sm whitespace-pre text-muted">
+      <p className="flex min-h-5 overflow-hidden text-sm whitespace-pre text-muted">
         <span className="shrink-0">{epochs}</span>
         {/* Where the line is too short, the step goes first and what is left stays. */}
-        {isTickNewer && (
-          <span className="min-w-0 shrink-[99] truncate">{`, step ${tick.batch} of ${tick.total_batches}`}</span>
-        )}
-        <span className="min-w-0 truncate">
+        {isTickNewer && <span className="min-w-0 truncate">{`, step ${tick.batch} of ${tick.total_batches}`}</span>}
+        <span className="max-w-full shrink-0">
           <Remaining job={job} estimate={estimate} />
         </span>
       </p>

@@ -31,7 +31,11 @@ export default function MetricsTab({ view, setView }: MetricsTabProps) {
   const hasJobs = useTrainingStore((state) => state.jobs.length > 0)
   const chosen = useTrainingStore(useShallow((state) => view.runs.filter((id) => jobsById(state.jobs).has(id))))
   const isMissing = isLoaded && view.runs.length > 0 && chosen.length === 0
+  const fetchJobs = useTrainingStore((state) => state.fetchJobs)
+  const fault = useTrainingStore((state) => (state.jobsState === 'failed' ? state.jobsError : null))
   if (!isLoaded) return <MetricsSkeleton />
+  if (fault !== null)
+    return <FailedState title="The jobs could not be loaded" message={fault.message} onRetry={fetchJobs} />
   return (
     <div className="flex flex-col gap-3">
       <MetricsToolbar runIds={chosen} view={view} setView={setView} />

@@ -5,15 +5,15 @@ import { statusWord } from '@/components/feedback/StatusBadge'
 import { Button } from '@/components/ui/button'
 import { DropdownMenu, DropdownMenuContent, DropdownMenuItem, DropdownMenuTrigger } from '@/components/ui/dropdown-menu'
 import { Select, SelectContent, SelectItem, SelectTrigger, SelectValue } from '@/components/ui/select'
-import { formatProgress } from '@/lib/format'
+import { formatCount, formatProgress } from '@/lib/format'
 import { jobsById } from '@/stores/jobIndex'
 import { useTrainingStore } from '@/stores/trainingStore'
 import { MAX_RUNS, type SetView, type ViewState } from '../../hooks/useViewState'
 import { RUN_COLORS } from './chart-model'
 import { ViewOptions } from './ViewOptions'
 
-/** A list of hundreds helps nobody; older runs are found in the Jobs tab and opened from there. */
-const MAX_CHOICES = 100
+/** A longer list helps nobody; older runs are found in the Jobs tab and opened from there. */
+const MAX_CHOICES = 300
 
 interface MetricsToolbarProps {
   runIds: string[]
@@ -87,17 +87,37 @@ function JobSelect({ jobId, name, onSelect }: JobSelectProps) {
 }
 
 function JobChoices({ runIds }: { runIds: string[] }) {
-  return useChoices(runIds).map((job) => (
-    <SelectItem key={job.id} value={job.id} note={`${statusWord(job.status)}, ${formatProgress(job.progress_percent)}`}>
-      {job.name}
-    </SelectItem>
-  ))
+  return (
+    <>
+      {useChoices(runIds).map((job) => (
+        <SelectItem
+          key={job.id}
+          value={job.id}
+          note={`${statusWord(job.status)}, ${formatProgress(job.progress_percent)}`}
+        >
+          {job.name}
+        </SelectItem>
+      ))}
+      <OlderRuns />
+    </>
+  )
+}
+
+function OlderRuns() {
+  const numOlder = useTrainingStore((state) => Math.max(0, state.jobs.length - MAX_CHOICES))
+  if (numOlder === 0) return null
+  return (
+    <p className="p-2 text-sm text-muted">
+      {formatCount(numOlder)} older runs are not listed here. Find them by name in the Jobs tab and open their curves
+      there.
+    </p>
+  )
 }
 
 function Rivals({ runIds, onToggle }: { runIds: string[]; onToggle: (jobId: string) => void }) {
   const choices = useChoices(runIds).filter((job) => job.id !== runIds[0])
   if (choices.length === 0) return <p className="p-2 text-sm text-muted">There is no other job to compare with.</p>
-  return choices.map((job) => {
+  const items = choices.map((job) => {
     const isShown = runIds.includes(job.id)
     return (
       <DropdownMenuItem
@@ -117,6 +137,12 @@ function Rivals({ runIds, onToggle }: { runIds: string[]; onToggle: (jobId: stri
       </DropdownMenuItem>
     )
   })
+  return (
+    <>
+      {items}
+      <OlderRuns />
+    </>
+  )
 }
 
 function RunChip({ name, color, onRemove }: { name: string; color: string; onRemove: () => void }) {

@@ -5,13 +5,18 @@ import { Field } from '@/components/ui/field'
 import { Input } from '@/components/ui/input'
 import { formatBytes } from '@/lib/format'
 import { tellSuccess } from '@/lib/notify'
+import { jobsById } from '@/stores/jobIndex'
 import { useTrainingStore } from '@/stores/trainingStore'
 import type { TrainedModel } from '../../types'
 
 /** The engine says whether the model is in use; then its name must be typed. */
 export function DeleteModelDialog({ model, onClose }: { model: TrainedModel; onClose: () => void }) {
   const deleteModel = useTrainingStore((state) => state.deleteModel)
-  const [refusal, setRefusal] = useState<string | null>(null)
+  const maker = useTrainingStore((state) => jobsById(state.jobs).get(model.training_job_id ?? '')?.name)
+  // What the engine would refuse without its name is asked for at once; what this page does not know of, the engine says.
+  const [refusal, setRefusal] = useState(
+    maker === undefined ? null : `The model is in use: the job “${maker}” shows it.`,
+  )
   const [typed, setTyped] = useState('')
   const remove = async () => {
     try {
@@ -38,7 +43,7 @@ export function DeleteModelDialog({ model, onClose }: { model: TrainedModel; onC
       </p>
       {refusal && (
         <>
-          <p role="alert" className="text-failed">
+          <p role="alert" className="text-failed wrap-anywhere">
             {refusal}
           </p>
           <Field label={`Type “${model.name}” to delete it all the same`}>

@@ -22,7 +22,12 @@ export function DropZone({ onDrop }: { onDrop: (file: File) => void }) {
       setOver(false)
       const files = [...(event.dataTransfer?.files ?? [])]
       const file = files.find((one) => one.name.endsWith('.heimdall'))
-      if (file) onDrop(file)
+      if (files.length > 1) {
+        tellError(
+          'Nothing was imported',
+          new Error(`${files.length} files were dropped. Drop one .heimdall file at a time.`),
+        )
+      } else if (file) onDrop(file)
       else tellError('Nothing was imported', new Error('Drop a file whose name ends in .heimdall.'))
     }
     addEventListener('dragover', over)

@@ -65,18 +65,21 @@ export default function ImportDialog({ dropped, onClose, onShow }: ImportDialogP
         </DialogHeader>
         <DialogBody className="flex flex-col gap-4">
           <div className="flex flex-col gap-1">
-            <Label htmlFor="bundle">File</Label>
-            <Input
-              id="bundle"
-              type="file"
-              accept=".heimdall"
-              disabled={isBusy}
-              className="cursor-pointer py-1.5 file:mr-3 file:h-full file:cursor-pointer file:rounded-[6px] file:bg-subtle file:px-2 file:text-sm file:font-medium"
-              onChange={(event) => {
-                setFile(event.target.files?.[0] ?? null)
-                setStage({ kind: 'choosing' })
-              }}
-            />
+            {/* A browser's own field cannot show a file that was dropped: it would say that none was chosen. */}
+            {dropped === null && <Label htmlFor="bundle">File</Label>}
+            {dropped === null && (
+              <Input
+                id="bundle"
+                type="file"
+                accept=".heimdall"
+                disabled={isBusy}
+                className="cursor-pointer py-1.5 file:mr-3 file:h-full file:cursor-pointer file:rounded-[6px] file:bg-subtle file:px-2 file:text-sm file:font-medium"
+                onChange={(event) => {
+                  setFile(event.target.files?.[0] ?? null)
+                  setStage({ kind: 'choosing' })
+                }}
+              />
+            )}
             {file && (
               <p className="text-xs text-muted">
                 {file.name}, {formatBytes(file.size)}
