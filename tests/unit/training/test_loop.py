@@ -97,7 +97,7 @@ def test_a_loss_that_is_no_number_is_named_and_shown(lab, monkeypatch):
 
 def test_an_infinite_loss_is_called_infinite(lab, monkeypatch):
     monkeypatch.setattr(
-        "heimdall.training.steps.gaussian_nll", lambda predicted, truth, scale_km: predicted.position_B2.square().sum(dim=1) / 0
+        "heimdall.training.steps.prediction_nll", lambda predicted, truth, scale_km: predicted.position_B2.square().sum(dim=1) / 0
     )
     with pytest.raises(TrainingError, match="Loss became infinite at epoch 1, step 1"):
         train(lab.request(model_architecture="mlp-baseline"), MemorySink())
@@ -115,7 +115,7 @@ def test_a_validation_loss_that_is_no_number_is_named_and_shown(lab, monkeypatch
 
 def test_a_pause_right_after_a_bad_step_is_a_failure_and_no_checkpoint(lab, monkeypatch):
     monkeypatch.setattr(
-        "heimdall.training.steps.gaussian_nll", lambda predicted, truth, scale_km: predicted.position_B2[:, 0] * float("nan")
+        "heimdall.training.steps.prediction_nll", lambda predicted, truth, scale_km: predicted.position_B2[:, 0] * float("nan")
     )
     sink = MemorySink(lambda sink: PendingAction.PAUSE if sink.ticks else None)
     with pytest.raises(TrainingError, match="step 1"):
