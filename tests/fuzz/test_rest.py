@@ -13,15 +13,18 @@ from tests.unit.services.bundle_world import World, add_model
 
 CHECKS = (
     "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance,response_headers_conformance,"
-    "unsupported_method,allow_header_conformance,use_after_free,ensure_resource_availability,ignored_auth"
+    "unsupported_method,allow_header_conformance,ensure_resource_availability,ignored_auth"
 )
-"""All but two: the API takes types strictly (415.0 is no epoch count), and an empty query parameter counts as absent."""
+"""All but three: the API takes types strictly (415.0 is no epoch count), an empty query parameter counts as absent, and DELETE of an
+active job cancels it, so that it is still there (``use_after_free``); what was deleted is gone by ``tests/contract/test_rest.py``."""
 SECONDS = 25
 TOKEN = "a token for this test"
 
 
 @pytest.mark.slow
-def test_no_request_breaks_the_server_and_every_answer_is_documented(tmp_path: Path) -> None:
+def test_no_request_breaks_the_server_and_every_answer_is_documented(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # It shows wrong tokens by the hundred and wants to see each refused as such.
+    monkeypatch.setattr("heimdall.api.guesses.PER_MINUTE", 1_000_000)
     limits = {"max_creates_per_minute": 0, "max_imports_per_minute": 0, "max_json_kb": 64}
     with serve(make_container(tmp_path / "data", token=TOKEN, **limits)) as served:
         served.api.headers["Authorization"] = f"Bearer {TOKEN}"

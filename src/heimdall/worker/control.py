@@ -114,7 +114,7 @@ class ControlThread:
 
     def _run(self) -> None:
         said_at = beat_at = 0.0
-        num_beaten = 0
+        num_beaten, phase_beaten = 0, None
         while not self._stop.wait(self._poll_s):
             try:
                 self._word = self._read_control()
@@ -127,14 +127,14 @@ class ControlThread:
             if self._tick is not None and now - said_at >= TICK_S:
                 make, self._tick, said_at = self._tick, None, now
                 self._publish(make())
-            if self._num_steps != num_beaten and now - beat_at >= _BEAT_S:
-                num_beaten, beat_at = self._num_steps, now
-                self._beat()
+            if self._num_steps != num_beaten and (now - beat_at >= _BEAT_S or self._phase is not phase_beaten):
+                num_beaten, phase_beaten, beat_at = self._num_steps, self._phase, now
+                self._beat(phase_beaten)
 
-    def _beat(self) -> None:
+    def _beat(self, phase: Phase) -> None:
         if self._beat_fd is None:
             return
         try:
-            os.write(self._beat_fd, self._phase.encode())
+            os.write(self._beat_fd, phase.encode())
         except (BlockingIOError, BrokenPipeError):  # full: it is heard already; broken: the worker is ending
             return

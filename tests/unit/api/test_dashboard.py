@@ -16,7 +16,7 @@ _NAME = re.compile(r"\bheimdall_[a-z_]+")
 
 @pytest.fixture(scope="module")
 def given(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
-    with serve(make_container(tmp_path_factory.mktemp("measured"))) as served:
+    with serve(make_container(tmp_path_factory.mktemp("measured"), disk_quota_mb=1000)) as served:
         served.create_job(served.add_dataset())
         claim = served.claim(served.create_job("dataset-ready"))
         served.record(claim, 1)
