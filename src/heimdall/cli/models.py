@@ -51,7 +51,7 @@ def list_models(session: Session) -> None:
             f"v{model['version']}",
             model["architecture"],
             model.get("parameters_count"),
-            format_metres((model.get("final_metrics") or {}).get("val_error_median_m")),
+            describe_error(model),
             (model.get("final_metrics") or {}).get("val_loss"),
             (model.get("verification") or {}).get("status"),
             "bundle" if model.get("imported_from") else "trained here",
@@ -82,7 +82,7 @@ def _print_model(session: Session, model: dict[str, Any]) -> None:
             ("name", f"{model['name']} v{model['version']}"),
             ("architecture", model["architecture"]),
             ("parameters", model.get("parameters_count")),
-            ("median error", format_metres(metrics.get("val_error_median_m"))),
+            ("median error", describe_error(model)),
             ("68 % within", format_metres(metrics.get("val_error_p68_m"))),
             ("95 % within", format_metres(metrics.get("val_error_p95_m"))),
             (f"within {radius}" if radius else "validation accuracy", format_share(metrics.get("val_accuracy"))),
@@ -188,9 +188,16 @@ def delete_model(
     session.out.result({"deleted": found["id"]}, lambda: session.out.line(f"Deleted '{clean_text(found['name'])}' v{found['version']}."))
 
 
+def describe_error(model: dict[str, Any]) -> str | None:
+    """Return the median error; of an imported model whose samples were not run it is only what the file says."""
+    error = format_metres((model.get("final_metrics") or {}).get("val_error_median_m"))
+    is_claim = model.get("imported_from") and (model.get("verification") or {}).get("status") != "verified"
+    return f"{error} by its file" if error and is_claim else error
+
+
 def describe_model_loss(model: dict[str, Any]) -> str:
     """Return what goes with a model and how to keep it."""
-    error = format_metres((model.get("final_metrics") or {}).get("val_error_median_m"))
+    error = describe_error(model)
     figures = ", ".join(filter(None, [str(model["architecture"]), format_size(model["size_bytes"]), error and f"median error {error}"]))
     return f"The model '{model['name']}' v{model['version']} ({figures}). To keep a copy first: heimdall model export {model['id']}."
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import httpx
 
+from heimdall.cli.models import describe_error
 from tests.unit.cli.fakes import FakeServer
 
 Run = Callable[..., tuple[int, str, str]]
@@ -113,3 +114,10 @@ def test_a_model_in_use_asks_a_person_for_its_name(run_cli: Run, at_terminal: Ca
     assert (code, server.requests[-1].url.params["confirm_name"]) == (0, "net"), err
     assert "Deleted 'net' v2" in out
     assert "in use" in err
+
+
+def test_an_error_that_nobody_checked_is_the_files_word() -> None:
+    model = {"final_metrics": {"val_error_median_m": 134.0}, "imported_from": "b", "verification": {"status": "unverified"}}
+    assert describe_error(model) == "134 m by its file"
+    assert describe_error(model | {"verification": {"status": "verified"}}) == "134 m"
+    assert describe_error(model | {"imported_from": None}) == "134 m"
