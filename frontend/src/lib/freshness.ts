@@ -5,6 +5,7 @@ export const SILENT_AFTER_MS = 7_000
 /** The list is asked for every five seconds. */
 const SERVER_SILENT_AFTER_MS = 10_000
 const HEARD_LATELY_MS = 4_000
+const AWAY = 'The engine does not answer. Training goes on without this page; what is missed will be caught up.'
 
 export interface FreshnessInput {
   links: Iterable<string>
@@ -37,14 +38,14 @@ export function judgeFreshness({
     return {
       tone: 'warning',
       text: heardAt === null ? 'Reconnecting' : `Reconnecting, showing data to ${formatClock(heardAt)}`,
-      detail: 'The engine does not answer. Training goes on without this page; what is missed will be caught up.',
+      detail: AWAY,
     }
   }
   if (heardAt !== null && now - heardAt > SERVER_SILENT_AFTER_MS) {
     return {
       tone: 'warning',
       text: `Server silent, showing data to ${formatClock(heardAt)}`,
-      detail: 'The engine does not answer. Training goes on without this page; what is missed will be caught up.',
+      detail: AWAY,
     }
   }
   // Who has not heard of the engine for some seconds knows nothing of its workers.

@@ -45,7 +45,7 @@ class SweepReport:
             return None
         return (
             f"{len(self.blocked)} job(s) cannot be taken from a worker that is gone or silent, because a transaction holds them: "
-            f"{', '.join(self.blocked[:3])}. They are tried again; PostgreSQL's pg_stat_activity names the session."
+            f"{', '.join(self.blocked[:3])}. They are tried again; on PostgreSQL pg_stat_activity names the session."
         )
 
 
@@ -134,7 +134,8 @@ class Sweeper:
                 # Where all writers are kept out, nobody could write a heartbeat either: they get time for one.
                 other.silent_s = min(other.silent_s, self._settings.lease_s / 2)
             return None
-        watch.is_blocked = False if status is not None else watch.is_blocked
+        if status is not None:
+            watch.is_blocked = False
         return status
 
     def _expire(self, lease: HeldLease, now: datetime) -> JobStatus | None:
