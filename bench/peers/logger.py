@@ -26,23 +26,28 @@ def make_values(epoch: int) -> dict[str, float]:
 
 
 class Heimdall:
-    """A worker's durable epoch: row, progress and event in one transaction."""
+    """A job's own sink: the thread beside training makes each epoch durable, row, progress and event in one transaction."""
 
     def __init__(self, folder: str, name: str, *, flush: bool) -> None:
+        from contextlib import ExitStack
         from pathlib import Path
 
-        from bench.serving import make_job
+        from bench.serving import make_job, make_sink
         from tests.serving import make_container, make_report
 
-        self._container = make_container(Path(folder))
-        self.run, self._claim = make_job(self._container)
+        container = make_container(Path(folder))
+        self.run, self._claim = make_job(container)
         self._report = make_report
+        self._sink = make_sink(container, self._claim)
+        self._open = ExitStack()
+        self._open.callback(container.close)
+        self._open.enter_context(self._sink.writing())
 
     def log(self, epoch: int, values: dict[str, float]) -> None:
-        self._container.attempts.record_epoch(self._claim, self._report(self._claim, epoch, 1_000_000, **values))
+        self._sink.report_epoch(self._report(self._claim, epoch, 1_000_000, **values))
 
     def finish(self) -> None:
-        self._container.close()
+        self._open.close()
 
 
 class Mlflow:

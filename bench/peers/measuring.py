@@ -32,6 +32,7 @@ class Sizes:
     rounds: int = 3
     burst_epochs: int = 10_000
     paced_epochs: int = 50
+    killed_epochs: int = 13
     gap_s: float = 0.1
     history_epochs: int = 100_000
     jobs: int = 10_000
@@ -59,6 +60,7 @@ def measure_live(product: Product, folder: Path, number: int, sizes: Sizes) -> F
         found = {"start, s": server.started_s, "idle memory, MB": server.memory_mb(), "processes": float(len(server.processes()))}
         found |= _log_burst(product, server, folder, number, sizes)
         found |= _log_paced(product, server, folder, number, sizes)
+        found |= _lose(product, server, folder, number, sizes)
     return found
 
 
@@ -115,6 +117,33 @@ def _log_paced(product: Product, server: Running, folder: Path, number: int, siz
     if len(delays_ms) == sizes.paced_epochs:
         found |= {"log call to reader, ms": statistics.median(delays_ms), "log call to reader, slowest ms": max(delays_ms)}
     return found
+
+
+def _lose(product: Product, server: Running, folder: Path, number: int, sizes: Sizes) -> Figures:
+    """Kill the logger right after its last call returned; return how many epochs nobody can read afterwards."""
+    arguments = ["--name", f"killed{number}", "--epochs", str(sizes.killed_epochs), "--gap-s", str(sizes.gap_s)]
+    logging = Logging(product, folder, arguments, limit_s=3 * sizes.limit_s)
+    try:
+        logging.go()
+        logged = int(logging.read()["epochs"])
+        logging.kill()
+        newest = _find_newest(product, server, logging.run, logged, patience_s=12)
+    finally:
+        logging.end()
+    return {f"of {sizes.killed_epochs} paced epochs lost by kill -9": float(logged - newest)}
+
+
+def _find_newest(product: Product, server: Running, run: str, wanted: int, *, patience_s: float) -> int:
+    """Return the newest epoch of a run whose logger is gone; what polls its files has its time to find it."""
+    connection = server.connect()
+    newest = 0
+    end = time.monotonic() + patience_s
+    while newest < wanted and time.monotonic() < end:
+        status, body = connection.ask(product.last_epoch(run))
+        with contextlib.suppress(ValueError, KeyError, IndexError):
+            newest = product.read_epoch(body) if status == 200 else newest
+        time.sleep(0.05)
+    return newest
 
 
 def _listen_to_socket(_product: Product, server: Running, run: str, arrivals: dict[int, float], is_over: threading.Event) -> None:

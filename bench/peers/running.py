@@ -176,6 +176,11 @@ class Logging:
         found: dict[str, Any] = json.loads(line)
         return found
 
+    def kill(self) -> None:
+        """End it as a fault would, with everything that it started."""
+        os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait(5)
+
     def end(self) -> None:
         """End it."""
         self._watch.cancel()
