@@ -17,6 +17,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,6 +33,7 @@ from tests.serving import make_container
 
 STAY_S = 30
 LOOK_EVERY_S = 2
+BEAT_EVERY_S = 60
 
 
 @dataclass
@@ -141,7 +143,7 @@ def main() -> int:
                     worker.stdin.flush()
                 with ThreadPoolExecutor(options.jobs) as readers:
                     said = [readers.submit(worker.communicate) for worker in workers]
-                    samples = watch_memory(server.pid, said)
+                    samples = watch_memory(server.pid, said, lambda: [container.attempts.heartbeat(claim) for claim in claims])
                 costs_ms = [cost for future in said for cost in json.loads(future.result()[0])]
                 end = time.monotonic() + 60
                 while time.monotonic() < end and not all(viewer.has_all(num_epochs) for viewer in viewers):
@@ -178,14 +180,17 @@ def main() -> int:
     return bool(losses)
 
 
-def watch_memory(pid: int, jobs: list[Future[tuple[str, str]]]) -> list[tuple[float, float]]:
-    """Return (s, MB) of the server, every two seconds until every job has logged its last epoch."""
+def watch_memory(pid: int, jobs: list[Future[tuple[str, str]]], beat: Callable[[], object]) -> list[tuple[float, float]]:
+    """Return (s, MB) of the server, every two seconds until every job has logged its last epoch; keep leases, as a worker does."""
     process = psutil.Process(pid)
-    began = time.monotonic()
+    began = beaten = time.monotonic()
     samples = []
     while not all(job.done() for job in jobs):
         samples.append((time.monotonic() - began, process.memory_info().rss / 1e6))
         time.sleep(2)
+        if time.monotonic() - beaten > BEAT_EVERY_S:
+            beat()
+            beaten = time.monotonic()
     return samples
 
 
