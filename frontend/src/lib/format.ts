@@ -137,3 +137,8 @@ export function plural(count: number, one: string, many = `${one}s`): string {
 const inThousands = (value: number): string => String(value).replace(/\B(?=(\d{3})+$)/g, '\u202f')
 
 const pad = (value: number): string => String(Math.floor(value)).padStart(2, '0')
+
+/** A name that gives way in its middle where it stands in a sentence: runs are told apart by how their names begin, or how they end. */
+export function shortName(name: string): string {
+  return name.length > 48 ? `${name.slice(0, 30).trimEnd()}…${name.slice(-14).trimStart()}` : name
+}

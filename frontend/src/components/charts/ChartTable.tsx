@@ -5,7 +5,7 @@ import { type ChartModel, type ChartSeries, nameOf } from './chart-types'
 export function ChartTable({ model }: { model: ChartModel }) {
   const { formatX, formatRowX = formatX, formatY } = model
   const series = model.series.filter((one) => !one.faint)
-  const rows = useMemo(() => rowsOf(series, formatY), [series, formatY])
+  const rows = useMemo(() => rowsOf(series, model.xDomain, formatY), [series, model.xDomain, formatY])
   const hasEpochs = !model.isWholeX && rows.some((row) => row.epoch !== undefined)
   return (
     // biome-ignore lint/a11y/noNoninteractiveTabindex: a scrolling region must be reachable by keyboard
@@ -66,7 +66,11 @@ interface Row {
 }
 
 /** Newest first. Two epochs of one instant have a row each. */
-function rowsOf(series: readonly ChartSeries[], formatY: (y: number) => string): Row[] {
+function rowsOf(
+  series: readonly ChartSeries[],
+  [low, high]: readonly [number, number],
+  formatY: (y: number) => string,
+): Row[] {
   const rows = new Map<string, Row>()
   const put = (id: string, { x, epoch }: { x: number; epoch?: number | undefined }, text: string) => {
     const key = `${x} ${epoch}`
@@ -75,7 +79,7 @@ function rowsOf(series: readonly ChartSeries[], formatY: (y: number) => string):
     rows.set(key, row)
   }
   for (const one of series) {
-    for (const point of one.points) put(one.id, point, formatY(point.y))
+    for (const point of one.points) if (point.x >= low && point.x <= high) put(one.id, point, formatY(point.y))
     for (const mark of one.broken ?? []) put(one.id, mark, mark.kind)
   }
   return [...rows.values()].sort((a, b) => b.x - a.x || (b.epoch ?? 0) - (a.epoch ?? 0))

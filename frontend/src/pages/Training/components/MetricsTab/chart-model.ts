@@ -1,7 +1,14 @@
-import type { ChartMark, ChartModel, ChartReference, ChartSeries } from '@/components/charts/chart-types'
+import {
+  type ChartMark,
+  type ChartModel,
+  type ChartReference,
+  type ChartSeries,
+  rawIdOf,
+} from '@/components/charts/chart-types'
 import { type Curve, clipToWindow, curveOf, isThinnedRun, makeX, type XAxisKind } from '@/lib/curves'
 import { formatCount, formatDuration, formatNumber, formatSeconds, plural } from '@/lib/format'
-import { MAX_CHART_POINTS, smooth, thin } from '@/lib/series'
+import { MAX_CHART_POINTS, type Point, smooth, thin } from '@/lib/series'
+import { seriesId } from '../../hooks/useViewState'
 import type { TrainingJob, TrainingMetric } from '../../types'
 
 /** One run on the charts. */
@@ -21,6 +28,8 @@ export interface ChartView {
   smoothing: number
   isLogY: boolean
   marks: ChartMark[]
+  /** Ids of series that are not drawn. */
+  hidden: ReadonlySet<string>
   /** A run of them still trains, and its newest points are in the view. */
   isLive: boolean
 }
@@ -54,6 +63,7 @@ interface BuildOptions {
   isLogY?: boolean
   references?: ChartReference[]
   formatY?: (y: number) => string
+  formatTick?: (y: number) => string
   /** By job: what must stand beside the run's name, where the runs were not measured alike. */
   qualifiers?: Readonly<Record<string, string>>
 }
@@ -73,6 +83,7 @@ export function buildChart(view: ChartView, options: BuildOptions): BuiltChart {
     isLogY = view.isLogY,
     references = [],
     formatY = formatPlain,
+    formatTick,
     qualifiers = {},
   } = options
   const series: ChartSeries[] = []
@@ -89,9 +100,11 @@ export function buildChart(view: ChartView, options: BuildOptions): BuiltChart {
     for (const look of fields) {
       const curve = curveOf(run.rows, look.field, x, scale)
       const seen = clipToWindow(curve.points, view.zoom)
+      // The average goes on from before the window, else zooming would change the line.
+      const smoothed = view.smoothing > 0 ? clipToWindow(smooth(curve.points, view.smoothing), view.zoom) : null
       if (isLogY) numHidden += seen.filter((point) => point.y <= 0).length
       const broken = curve.broken.filter(({ x: at }) => at >= view.xDomain[0] && at <= view.xDomain[1])
-      const lines = linesOf(run, look, { points: seen, broken }, view, qualifiers[run.job.id])
+      const lines = linesOf(run, look, { seen, smoothed, broken }, view, qualifiers[run.job.id])
       series.push(...lines)
       isThinned ||= lines.some((line) => line.points.length < seen.length)
       isMeasured ||= curve.points.length + curve.broken.length > 0
@@ -119,6 +132,7 @@ export function buildChart(view: ChartView, options: BuildOptions): BuiltChart {
     formatRowX: view.xKind === 'epoch' ? formatEpoch : formatSeconds,
     isThinned,
     formatY,
+    ...(formatTick ? { formatTick } : {}),
   }
   return { model, note: notes.length > 0 ? `${notes.join('; ')}.` : undefined, isMeasured }
 }
@@ -126,26 +140,34 @@ export function buildChart(view: ChartView, options: BuildOptions): BuiltChart {
 const formatPlain = (y: number): string => formatNumber(y)
 const formatEpoch = (x: number): string => formatCount(Math.round(x))
 
+interface SeenCurve extends Pick<Curve, 'broken'> {
+  seen: readonly Point[]
+  /** null where nothing is smoothed. */
+  smoothed: readonly Point[] | null
+}
+
 function linesOf(
   run: RunView,
   look: FieldLook,
-  { points: seen, broken }: Curve,
+  { seen, smoothed, broken }: SeenCurve,
   view: ChartView,
   qualifier: string | undefined,
 ): ChartSeries[] {
   const isSingle = view.runs.length === 1
   const base = {
-    id: `${run.job.id}:${look.field}`,
-    name: isSingle ? look.name : `${run.job.name} ${look.name}`,
+    id: seriesId(run.job.id, look.field),
+    source: run.job.id,
+    name: look.name,
+    ...(isSingle ? {} : { run: run.job.name }),
     color: isSingle ? look.color : run.color,
     ...(look.dash ? { dash: look.dash } : {}),
     ...(qualifier ? { qualifier } : {}),
   }
-  if (view.smoothing === 0) return [{ ...base, broken, points: thin(seen) }]
+  if (smoothed === null) return [{ ...base, broken, points: thin(seen) }]
   // Both lines together stay within the budget of one chart.
   return [
-    { ...base, id: `${base.id}:raw`, faint: true, points: thin(seen, MAX_CHART_POINTS / 2) },
-    { ...base, broken, points: thin(smooth(seen, view.smoothing), MAX_CHART_POINTS / 2) },
+    { ...base, id: rawIdOf(base.id), faint: true, points: thin(seen, MAX_CHART_POINTS / 2) },
+    { ...base, broken, points: thin(smoothed, MAX_CHART_POINTS / 2) },
   ]
 }
 

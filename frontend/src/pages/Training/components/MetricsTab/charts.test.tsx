@@ -1,9 +1,10 @@
 import { fireEvent, render, screen, within } from '@testing-library/react'
 import { describe, expect, it } from 'vitest'
+import { yDomainOf } from '@/components/charts/LinePlot'
 import { TooltipProvider } from '@/components/ui/tooltip'
 import { makeJob, makeMetric } from '@/test/samples'
 import { AccuracyChart } from './AccuracyChart'
-import { type ChartView, fullDomain, RUN_COLORS, type RunView } from './chart-model'
+import { buildChart, type ChartView, fullDomain, RUN_COLORS, type RunView } from './chart-model'
 import { LossChart } from './LossChart'
 
 function makeRun(name: string, radius_m: number, index = 0): RunView {
@@ -24,6 +25,7 @@ function makeView(runs: RunView[], changes: Partial<ChartView> = {}): ChartView 
     smoothing: 0,
     isLogY: false,
     marks: [],
+    hidden: new Set(),
     isLive: false,
     ...changes,
   }
@@ -32,7 +34,7 @@ function makeView(runs: RunView[], changes: Partial<ChartView> = {}): ChartView 
 function drawAccuracy(...runs: RunView[]) {
   render(
     <TooltipProvider>
-      <AccuracyChart view={makeView(runs)} onZoom={() => undefined} />
+      <AccuracyChart view={makeView(runs)} onZoom={() => undefined} onHide={() => undefined} />
     </TooltipProvider>,
   )
 }
@@ -56,6 +58,51 @@ describe('the accuracy of compared runs', () => {
   })
 })
 
+describe('the names of compared runs', () => {
+  it('give way in their middle, and never the part that tells train from validation', () => {
+    const name = `north valley receivers, deep sets with attention, ${'seed 2'}`
+    drawAccuracy(makeRun('main', 1000), makeRun(name, 1000, 1))
+    const entry = screen.getByRole('button', { name: `${name} validation 40 %` })
+    expect(within(entry).getByText('validation')).not.toHaveClass('truncate')
+    expect(entry).toHaveAttribute('title', expect.stringContaining(`${name} validation`))
+    expect(screen.getByText(/seed 2$/, { selector: '.shrink-0' })).toBeInTheDocument()
+  })
+})
+
+describe('a window', () => {
+  const run = (name: string, losses: number[]) => ({
+    ...makeRun(name, 1000),
+    rows: losses.map((loss, index) => makeMetric(index + 1, { train_loss: loss, val_loss: loss })),
+  })
+  const losses = [90, 80, ...Array.from({ length: 18 }, () => 1), 0.5]
+  const build = (changes: Partial<ChartView> = {}) =>
+    buildChart(
+      makeView([run('long', losses), run('short', [70, 60])], { zoom: [5, 20], xDomain: [5, 20], ...changes }),
+      {
+        title: 'Loss',
+        fields: [{ field: 'val_loss', name: 'validation', color: 'red' }],
+      },
+    ).model
+
+  it('sets the height by what it shows, whatever lies beside it', () => {
+    expect(yDomainOf(build())[1]).toBeLessThan(1.2)
+    expect(yDomainOf(build({ isLogY: true }))[1]).toBeLessThan(1.2)
+    expect(yDomainOf(build({ zoom: [1.5, 20], xDomain: [1.5, 20] }))[1]).toBeCloseTo(90, -1)
+  })
+
+  it('has no line of a run that ended before it', () => {
+    expect(build().series.map((one) => one.points.length > 0)).toEqual([true, false])
+  })
+
+  it('shows the same average as the whole run', () => {
+    const at = (changes: Partial<ChartView>) =>
+      build({ smoothing: 0.9, ...changes })
+        .series.find((one) => !one.faint)
+        ?.points.find((point) => point.x === 10)?.y
+    expect(at({})).toBe(at({ zoom: null, xDomain: [1, 21] }))
+  })
+})
+
 describe('values that are no finite number', () => {
   const non_finite = { train_loss: 'nan', val_loss: 'nan' }
   const run = { ...makeRun('main', 1000), rows: [makeMetric(1, { train_loss: null, val_loss: null, non_finite })] }
@@ -65,6 +112,7 @@ describe('values that are no finite number', () => {
         <LossChart
           view={makeView([run], { xDomain: fullDomain([run], 'epoch'), ...changes })}
           onZoom={() => undefined}
+          onHide={() => undefined}
         />
       </TooltipProvider>,
     )
@@ -97,6 +145,7 @@ describe('the table of a chart', () => {
         <LossChart
           view={makeView([run], { xKind, xDomain: fullDomain([run], xKind), zoom })}
           onZoom={() => undefined}
+          onHide={() => undefined}
         />
       </TooltipProvider>,
     )
