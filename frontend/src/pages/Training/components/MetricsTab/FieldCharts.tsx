@@ -1,6 +1,6 @@
 /** The charts of this field of work: error in metres, honesty of the ellipse, health of the optimizer. */
 import type { ChartReference } from '@/components/charts/chart-types'
-import { formatCount, formatMetres, formatNumber } from '@/lib/format'
+import { formatCount, formatMetres, formatMetresTick, formatNumber } from '@/lib/format'
 import { ChartOf, type MetricChartProps } from './ChartOf'
 import type { FieldLook } from './chart-model'
 
@@ -24,6 +24,7 @@ export function ErrorChart({ references, note, ...props }: ErrorChartProps) {
       fields={ERROR}
       references={references}
       formatY={formatMetres}
+      formatTick={formatMetresTick}
       {...(note && references.length > 0 ? { note } : {})}
     />
   )

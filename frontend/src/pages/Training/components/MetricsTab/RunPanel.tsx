@@ -32,7 +32,9 @@ export function RunPanel({ run, baselines, limit, isCompared, marks }: RunPanelP
         {isCompared && (
           <span className="mt-1.5 size-3 shrink-0 rounded-full" style={{ background: run.color }} aria-hidden />
         )}
-        <h2 className="mr-auto min-w-0 font-semibold">{job.name}</h2>
+        <h2 className="mr-auto line-clamp-6 min-w-0 font-semibold" title={job.name}>
+          {job.name}
+        </h2>
         <StatusBadge status={job.status} pending_action={job.pending_action} />
       </div>
       <Story run={run} baselines={baselines} />
