@@ -73,7 +73,10 @@ def test_the_best_epochs_of_six_runs_stand_side_by_side_and_whole(open_page: Cal
     runs = [draw_run(served, f"{NAME}{number}", 9) for number in range(6)]
     page = open_page(f"/training?tab=metrics&runs={','.join(runs)}", width=360, studio=served)
     loss = chart(page, "Loss")
+    loss.evaluate("(card) => card.scrollIntoView({block: 'end'})")
     expect(loss.locator('[data-mark="best"]')).to_have_count(6)
+    (train, validation) = boxes(loss.get_by_role("button", name=re.compile("seed 0 (train|validation)")))
+    assert train["top"] == validation["top"], "a run's two lines stand in one row"
     signs = boxes(loss.locator('[data-mark="best"]'))
     (picture,) = boxes(loss.locator("svg.recharts-surface"))
     assert all(picture["left"] <= sign["left"] and sign["right"] <= picture["right"] for sign in signs), signs
@@ -208,3 +211,44 @@ def test_a_long_name_is_whole_where_a_job_is_chosen_on_a_phone(open_page: Callab
     choose(page, "Training job", re.compile("seed 2"))
     expect(page.get_by_role("combobox", name="Training job")).to_contain_text("seed 2")
     expect(page.get_by_role("combobox", name="Training job").get_by_title(f"{NAME}2")).to_be_visible()
+
+
+@pytest.mark.parametrize("width", [1440, 360])
+def test_reading_a_value_moves_nothing(open_page: Callable[..., Page], served: Served, width: int) -> None:
+    runs = [draw_run(served, f"{NAME}{number}", 30) for number in range(4)]
+    page = open_page(f"/training?tab=metrics&runs={','.join(runs)}", width=width, studio=served)
+    loss = chart(page, "Loss")
+    plot = loss.get_by_role("slider")
+    plot.scroll_into_view_if_needed()
+    (before,) = boxes(plot)
+    for share in (0.02, 0.5, 0.99):
+        x, y = before["left"] + before["width"] * share, before["top"] + 60
+        if width == 360:
+            page.touchscreen.tap(x, y)
+        else:
+            page.mouse.move(x, y)
+        said = loss.get_by_test_id("cursor-x")
+        expect(said).to_contain_text(re.compile(r"epoch \d+"))
+        (chip,), (card,) = boxes(said), boxes(loss)
+        assert card["left"] <= chip["left"]
+        assert chip["right"] <= card["right"]
+        assert boxes(plot) == [before]
+
+
+def test_the_window_is_moved_on_the_strip_and_keeps_its_width(open_page: Callable[..., Page], served: Served) -> None:
+    job_id = draw_run(served, "moved", 41)
+    page = open_page(f"/training?tab=metrics&runs={job_id}&zoom=11..21", studio=served)
+    strip = page.get_by_test_id("zoom-strip")
+    expect(strip).to_contain_text("Showing epochs 11 to 21.")
+    (box,) = boxes(strip.locator("div.cursor-crosshair"))
+    middle = box["left"] + box["width"] * 15 / 40
+    page.mouse.move(middle, box["top"] + 20)
+    page.mouse.down()
+    page.mouse.move(middle + box["width"] / 4, box["top"] + 20, steps=4)
+    page.mouse.up()
+    expect(strip).to_contain_text("Showing epochs 21 to 31.")
+    page.mouse.move(middle + box["width"] / 4, box["top"] + 20)
+    page.mouse.down()
+    page.mouse.move(box["right"], box["top"] + 20, steps=4)
+    page.mouse.up()
+    expect(strip).to_contain_text("Showing epochs 31 to 41.")

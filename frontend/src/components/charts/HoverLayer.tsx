@@ -38,7 +38,9 @@ export function HoverLayer(props: HoverLayerProps) {
     line.set(stops.nearest(xOf(share)))
   }
   const onPointerDown = (event: PointerEvent) => {
-    if (event.button !== 0 || event.pointerType === 'touch') return
+    // A finger that taps reads; it zooms on the strip, for here it scrolls the page.
+    if (event.pointerType === 'touch') return line.set(stops.nearest(xOf(shareOf(event))))
+    if (event.button !== 0) return
     layer.current?.setPointerCapture(event.pointerId)
     setDrag({ from: shareOf(event), to: shareOf(event) })
   }
@@ -83,7 +85,7 @@ export function HoverLayer(props: HoverLayerProps) {
       onPointerMove={onPointerMove}
       onPointerDown={onPointerDown}
       onPointerUp={onPointerUp}
-      onPointerLeave={() => line.set(null)}
+      onPointerLeave={(event) => event.pointerType !== 'touch' && line.set(null)}
       onBlur={() => line.set(null)}
       onDoubleClick={() => onZoom(null)}
       onKeyDown={onKeyDown}
@@ -104,13 +106,21 @@ function around(center: number | null, [low, high]: [number, number], factor: nu
   return [middle - (middle - low) * factor, middle + (high - middle) * factor]
 }
 
-function Cursor({ x, series, xDomain, yDomain, isLogY }: HoverLayerProps & { x: number | null }) {
+function Cursor({ x, series, xDomain, xLabel, formatX, yDomain, isLogY }: HoverLayerProps & { x: number | null }) {
   if (x === null || x < xDomain[0] || x > xDomain[1]) return null
-  const left = `${((x - xDomain[0]) / (xDomain[1] - xDomain[0])) * 100}%`
+  const share = (x - xDomain[0]) / (xDomain[1] - xDomain[0])
   const scale = isLogY ? Math.log : (value: number) => value
   const [low, high] = [scale(yDomain[0]), scale(yDomain[1])]
   return (
-    <div className="pointer-events-none absolute inset-y-0 w-px bg-muted/60" style={{ left }}>
+    <div className="pointer-events-none absolute inset-y-0 w-px bg-muted/60" style={{ left: `${share * 100}%` }}>
+      {/* At the axis, where it moves nothing; toward the edges it leans inward. */}
+      <span
+        className="absolute top-full mt-1 rounded-[4px] bg-text px-1.5 text-xs whitespace-nowrap text-ground"
+        style={{ transform: `translateX(${-share * 100}%)` }}
+        data-testid="cursor-x"
+      >
+        {xLabel} {formatX(x)}
+      </span>
       {series.map((one) => {
         const point = one.faint ? null : pointAt(one, x, xDomain)
         if (!point || (isLogY && point.y <= 0)) return null

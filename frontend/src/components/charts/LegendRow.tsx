@@ -66,6 +66,7 @@ export function LegendRow({ model, hidden, onHide }: LegendRowProps) {
             series={one}
             isHidden={hidden.has(one.id)}
             text={textAt(one, x, model)}
+            isAlone={run !== undefined && own.length === 1}
             onToggle={toggle}
           />
         ))
@@ -84,7 +85,6 @@ export function LegendRow({ model, hidden, onHide }: LegendRowProps) {
           </div>
         )
       })}
-      <span className="ml-auto text-muted">{x === null ? '' : `${model.xLabel} ${model.formatX(x)}`}</span>
     </div>
   )
 }
@@ -115,10 +115,12 @@ interface LegendEntryProps {
   series: ChartSeries
   isHidden: boolean
   text: string | null
+  /** The only line of its run: on a phone the chart's title names it, and the run's name gets the room. */
+  isAlone: boolean
   onToggle: (id: string, isSolo: boolean) => void
 }
 
-function LegendEntry({ series: one, isHidden, text, onToggle }: LegendEntryProps) {
+function LegendEntry({ series: one, isHidden, text, isAlone, onToggle }: LegendEntryProps) {
   const struck = cn('text-muted', isHidden && 'line-through')
   return (
     <button
@@ -135,7 +137,8 @@ function LegendEntry({ series: one, isHidden, text, onToggle }: LegendEntryProps
       <svg width="18" height="8" aria-hidden className="shrink-0">
         <line x1="0" x2="18" y1="4" y2="4" stroke={one.color} strokeWidth="2.5" strokeDasharray={one.dash} />
       </svg>
-      {one.run !== undefined && <span className="sr-only">{one.run}</span>} <span className={struck}>{one.name}</span>{' '}
+      {one.run !== undefined && <span className="sr-only">{one.run}</span>}{' '}
+      <span className={cn(struck, isAlone && 'max-sm:sr-only')}>{one.name}</span>{' '}
       {one.qualifier && <span className={struck}>{one.qualifier}</span>}{' '}
       <span className="min-w-14 text-left font-semibold whitespace-nowrap">{isHidden ? '' : text}</span>
     </button>

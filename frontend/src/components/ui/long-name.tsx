@@ -16,10 +16,10 @@ export function LongName({ name, className, ...props }: { name: string } & Compo
   return (
     <span className={cn('inline-flex min-w-0', className)} title={name} {...props}>
       <span className="sr-only">{name}</span>
-      <span className="truncate" aria-hidden>
+      <span className="shrink-[9999] truncate" aria-hidden>
         {name.slice(0, -TAIL)}
       </span>
-      <span className="shrink-0 whitespace-pre" aria-hidden>
+      <span className="min-w-0 overflow-hidden whitespace-pre" aria-hidden>
         {name.slice(-TAIL)}
       </span>
     </span>

@@ -20,6 +20,7 @@ interface ChartOfProps extends MetricChartProps {
   references?: ChartReference[]
   formatY?: (y: number) => string
   formatTick?: (y: number) => string
+  isExact?: boolean
   qualifiers?: Readonly<Record<string, string>>
   /** Said below the chart, before what its values give cause to say. */
   note?: string
@@ -38,6 +39,7 @@ export function ChartOf(props: ChartOfProps) {
     references,
     formatY,
     formatTick,
+    isExact,
     qualifiers,
   } = props
   const [isNear, setNear] = useState(true)
@@ -52,9 +54,10 @@ export function ChartOf(props: ChartOfProps) {
         ...(references ? { references } : {}),
         ...(formatY ? { formatY } : {}),
         ...(formatTick ? { formatTick } : {}),
+        ...(isExact ? { isExact } : {}),
         ...(qualifiers ? { qualifiers } : {}),
       }),
-    [view, title, fields, scale, isLogY, references, formatY, formatTick, qualifiers],
+    [view, title, fields, scale, isLogY, references, formatY, formatTick, isExact, qualifiers],
   )
   const csvLinks = useSame(
     view.runs.map(({ job }) => {

@@ -17,7 +17,7 @@ import type { SetView, ViewState } from '../../hooks/useViewState'
 import type { TrainingJob, TrainingMetric } from '../../types'
 import { AddressNote } from './AddressNote'
 import { Charts } from './Charts'
-import { type ChartView, fullDomain, RUN_COLORS, type RunView } from './chart-model'
+import { type ChartView, fitWindow, fullDomain, RUN_COLORS, type RunView } from './chart-model'
 import { MetricsToolbar } from './MetricsToolbar'
 
 interface MetricsTabProps {
@@ -90,6 +90,9 @@ function RunFeed({ jobId }: { jobId: string }) {
   return null
 }
 
+/** Of a window by time. */
+const LEAST_SECONDS = 0.01
+
 interface RunsProps extends MetricsTabProps {
   runIds: string[]
 }
@@ -107,12 +110,18 @@ function Runs({ runIds, view, setView }: RunsProps) {
       ),
     [jobs, rowsOf],
   )
-  const onZoom = useCallback((zoom: Zoom) => setView({ zoom: zoom && roundWindow(zoom) }, { replace: true }), [setView])
+  const extent = useRef<{ domain: [number, number]; least: number }>({ domain: [0, 1], least: 1 })
+  const onZoom = useCallback(
+    (zoom: Zoom) =>
+      setView({ zoom: zoom && fitWindow(zoom, extent.current.domain, extent.current.least) }, { replace: true }),
+    [setView],
+  )
   const onHide = useCallback(
     (hidden: ReadonlySet<string>) => setView({ hide: [...hidden] }, { replace: true }),
     [setView],
   )
   const { whole, shown } = useChartViews(runs, view)
+  extent.current = { domain: whole.xDomain, least: whole.xKind === 'epoch' ? 1 : LEAST_SECONDS }
 
   const numRows = rowsOf.reduce((sum, rows) => sum + rows.length, 0)
   if (numRows === 0 && firstInfo?.state === 'failed')
@@ -171,11 +180,6 @@ function useChartViews(runs: RunView[], view: ViewState): { whole: ChartView; sh
   )
   return { whole, shown }
 }
-
-const roundWindow = ([low, high]: [number, number]): [number, number] => [
-  Number(low.toPrecision(6)),
-  Number(high.toPrecision(6)),
-]
 
 function describeWait(job: TrainingJob | undefined): string {
   if (job?.status === 'pending')

@@ -39,7 +39,7 @@ export function ViewOptions(props: ViewOptionsProps) {
 }
 
 const SMOOTHING =
-  'Draws an exponential moving average of each line; the number is the weight of the past. The measured values stay behind it as a faint line. Off shows only what was measured, and the CSV never holds anything else.'
+  'Draws an exponential moving average of each line; the number is the weight of the past. The measured values stay behind it as a faint line; the learning rate stays as it was. Off shows only what was measured, and the CSV never holds anything else.'
 
 function Controls({ view, setView, isFolded = false }: ViewOptionsProps & { isFolded?: boolean }) {
   const meaning = useId()

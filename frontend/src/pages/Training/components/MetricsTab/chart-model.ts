@@ -64,6 +64,8 @@ interface BuildOptions {
   references?: ChartReference[]
   formatY?: (y: number) => string
   formatTick?: (y: number) => string
+  /** Set by a schedule and not measured: an average would show what never was. */
+  isExact?: boolean
   /** By job: what must stand beside the run's name, where the runs were not measured alike. */
   qualifiers?: Readonly<Record<string, string>>
 }
@@ -84,6 +86,7 @@ export function buildChart(view: ChartView, options: BuildOptions): BuiltChart {
     references = [],
     formatY = formatPlain,
     formatTick,
+    isExact = false,
     qualifiers = {},
   } = options
   const series: ChartSeries[] = []
@@ -101,7 +104,8 @@ export function buildChart(view: ChartView, options: BuildOptions): BuiltChart {
       const curve = curveOf(run.rows, look.field, x, scale)
       const seen = clipToWindow(curve.points, view.zoom)
       // The average goes on from before the window, else zooming would change the line.
-      const smoothed = view.smoothing > 0 ? clipToWindow(smooth(curve.points, view.smoothing), view.zoom) : null
+      const smoothed =
+        view.smoothing > 0 && !isExact ? clipToWindow(smooth(curve.points, view.smoothing), view.zoom) : null
       if (isLogY) numHidden += seen.filter((point) => point.y <= 0).length
       const broken = curve.broken.filter(({ x: at }) => at >= view.xDomain[0] && at <= view.xDomain[1])
       const lines = linesOf(run, look, { seen, smoothed, broken }, view, qualifiers[run.job.id])
@@ -186,4 +190,21 @@ export function fullDomain(runs: readonly RunView[], xKind: XAxisKind): [number,
   }
   if (low > high) return [0, 1]
   return high > low ? [low, high] : [low - 1, high + 1]
+}
+
+/**
+ * The part of a window that lies on the runs, at least `least` wide; null for one that shows all of them. Rounded to what the eye
+ * can tell, for the address.
+ */
+export function fitWindow(
+  [low, high]: readonly [number, number],
+  [first, last]: readonly [number, number],
+  least: number,
+): [number, number] | null {
+  if ((low <= first && high >= last) || high <= first || low >= last || last - first <= least) return null
+  const half = Math.max(least, Math.min(high, last) - Math.max(low, first)) / 2
+  const middle = Math.min(last - half, Math.max(first + half, (Math.max(low, first) + Math.min(high, last)) / 2))
+  const step = 10 ** Math.floor(Math.log10(half / 500))
+  const round = (x: number) => Number((Math.round(x / step) * step).toPrecision(12))
+  return [round(middle - half), round(middle + half)]
 }

@@ -4,7 +4,7 @@ import { yDomainOf } from '@/components/charts/LinePlot'
 import { TooltipProvider } from '@/components/ui/tooltip'
 import { makeJob, makeMetric } from '@/test/samples'
 import { AccuracyChart } from './AccuracyChart'
-import { buildChart, type ChartView, fullDomain, RUN_COLORS, type RunView } from './chart-model'
+import { buildChart, type ChartView, fitWindow, fullDomain, RUN_COLORS, type RunView } from './chart-model'
 import { LossChart } from './LossChart'
 
 function makeRun(name: string, radius_m: number, index = 0): RunView {
@@ -65,7 +65,9 @@ describe('the names of compared runs', () => {
     const entry = screen.getByRole('button', { name: `${name} validation 40 %` })
     expect(within(entry).getByText('validation')).not.toHaveClass('truncate')
     expect(entry).toHaveAttribute('title', expect.stringContaining(`${name} validation`))
-    expect(screen.getByText(/seed 2$/, { selector: '.shrink-0' })).toBeInTheDocument()
+    const tail = screen.getByText(/seed 2$/, { selector: '[aria-hidden]' })
+    expect(tail).not.toHaveClass('truncate')
+    expect(tail.textContent).toHaveLength(12)
   })
 })
 
@@ -90,8 +92,26 @@ describe('a window', () => {
     expect(yDomainOf(build({ zoom: [1.5, 20], xDomain: [1.5, 20] }))[1]).toBeCloseTo(90, -1)
   })
 
+  it('stays on the runs, and shows all where it would be as wide as they are', () => {
+    expect(fitWindow([-20, 7.123_456_7], [1, 21], 1)).toEqual([1, 7.123])
+    expect(fitWindow([-20, 30], [1, 21], 1)).toBeNull()
+    expect(fitWindow([40, 50], [1, 21], 1)).toBeNull()
+  })
+
+  it('never is narrower than what there is to see, nor rounded away', () => {
+    expect(fitWindow([7.5, 7.6], [1, 21], 1)).toEqual([7.05, 8.05])
+    expect(fitWindow([20.9, 22], [1, 21], 1)).toEqual([20, 21])
+    expect(fitWindow([1_234_560.2, 1_234_562.4], [1, 2_000_000], 1)).toEqual([1_234_560.2, 1_234_562.4])
+  })
+
   it('has no line of a run that ended before it', () => {
     expect(build().series.map((one) => one.points.length > 0)).toEqual([true, false])
+  })
+
+  it('leaves exact what was set and not measured', () => {
+    const view = makeView([run('long', losses)], { smoothing: 0.9 })
+    const fields = [{ field: 'learning_rate' as const, name: 'learning rate', color: 'purple' }]
+    expect(buildChart(view, { title: 'Learning rate', fields, isExact: true }).model.series).toHaveLength(1)
   })
 
   it('shows the same average as the whole run', () => {
