@@ -7,6 +7,7 @@ import { stopsOf } from './stops'
 export type Zoom = [number, number] | null
 
 interface HoverLayerProps extends ChartModel {
+  width: number
   right: number
   yDomain: [number, number]
   zoom: Zoom
@@ -106,17 +107,28 @@ function around(center: number | null, [low, high]: [number, number], factor: nu
   return [middle - (middle - low) * factor, middle + (high - middle) * factor]
 }
 
-function Cursor({ x, series, xDomain, xLabel, formatX, yDomain, isLogY }: HoverLayerProps & { x: number | null }) {
+function Cursor({
+  x,
+  series,
+  width,
+  right,
+  xDomain,
+  xLabel,
+  formatX,
+  yDomain,
+  isLogY,
+}: HoverLayerProps & { x: number | null }) {
   if (x === null || x < xDomain[0] || x > xDomain[1]) return null
   const share = (x - xDomain[0]) / (xDomain[1] - xDomain[0])
+  const toEdge = (1 - share) * (width - PLOT.left - right) + right - 2
   const scale = isLogY ? Math.log : (value: number) => value
   const [low, high] = [scale(yDomain[0]), scale(yDomain[1])]
   return (
     <div className="pointer-events-none absolute inset-y-0 w-px bg-muted/60" style={{ left: `${share * 100}%` }}>
-      {/* At the axis, where it moves nothing; toward the edges it leans inward. */}
+      {/* At the axis, where it moves nothing; toward the right edge it leans inward. */}
       <span
         className="absolute top-full mt-1 rounded-[4px] bg-text px-1.5 text-xs whitespace-nowrap text-ground"
-        style={{ transform: `translateX(${-share * 100}%)` }}
+        style={{ transform: `translateX(min(-50%, calc(-100% + ${toEdge}px)))` }}
         data-testid="cursor-x"
       >
         {xLabel} {formatX(x)}
