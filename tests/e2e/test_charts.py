@@ -11,6 +11,7 @@ import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from tests.e2e.studio import Studio, chart, choose, curve
+from tests.e2e.test_accessibility import violations
 from tests.serving import Served, make_container, serve
 
 NAME = "north valley receivers, deep sets with attention and receiver dropout, learning rate 0.003, seed "
@@ -252,3 +253,16 @@ def test_the_window_is_moved_on_the_strip_and_keeps_its_width(open_page: Callabl
     page.mouse.move(box["right"], box["top"] + 20, steps=4)
     page.mouse.up()
     expect(strip).to_contain_text("Showing epochs 31 to 41.")
+
+
+@pytest.mark.parametrize(("width", "theme"), [(1440, "dark"), (360, "light"), (360, "dark")])
+def test_axe_finds_nothing_where_runs_are_compared(open_page: Callable[..., Page], served: Served, width: int, theme: str) -> None:
+    runs = [draw_run(served, f"{NAME}{number}", 6) for number in range(7)]
+    page = open_page(f"/training?tab=metrics&runs={','.join(runs)}&zoom=2..5&smooth=0.5", width=width, theme=theme, studio=served)
+    expect(page.get_by_test_id("address-note")).to_be_visible()
+    found = violations(page, "compared")
+    chart(page, "Loss").get_by_role("button", name="Show as a table").click()
+    found += violations(page, "table")
+    page.get_by_role("button", name="View" if width == 360 else "What smoothing does").click()
+    found += violations(page, "smoothing")
+    assert not found, "\n".join(found)
