@@ -128,7 +128,7 @@ function LegendEntry({ series: one, isHidden, text, isAlone, onToggle }: LegendE
       aria-pressed={!isHidden}
       title={`${nameOf(one)}. Click hides or shows, double click shows only this.`}
       className={cn(
-        'inline-flex items-center gap-1.5 rounded whitespace-nowrap max-sm:min-h-11',
+        'inline-flex items-center min-h-6 gap-1.5 rounded whitespace-nowrap max-sm:min-h-11',
         isHidden && 'opacity-60',
       )}
       onClick={(event: MouseEvent) => onToggle(one.id, event.altKey)}
