@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { growDomain, keepDomain } from '@/components/charts/steady'
 import { makeJob, makeMetric } from '@/test/samples'
-import { countGaps, curveOf, epochsOfWindow, makeX } from './curves'
+import { clipToWindow, countGaps, curveOf, epochsOfWindow, keptCurve, makeX, rowsInWindow } from './curves'
 import { fileStem } from './download'
 import { formSchema } from './field-schema'
 import {
@@ -352,5 +352,35 @@ describe('labels of levels', () => {
     expect(sorted.every((place, index) => index === 0 || place - (sorted[index - 1] ?? 0) >= 14)).toBe(true)
     expect(Math.max(...shown)).toBe(120)
     expect(shown[2]).toBe(40)
+  })
+})
+
+describe('a window of rows', () => {
+  const rows = [1, 2, 3, 5, 8].map((epoch) => makeMetric(epoch))
+  const epochs = (low: number, high: number) =>
+    rowsInWindow(rows, [low, high], (row) => row.epoch).map((row) => row.epoch)
+
+  it('holds what lies in it, its edges too', () => {
+    expect([epochs(2, 5), epochs(2.5, 4), epochs(-1, 99), epochs(6, 7), epochs(9, 12)]).toEqual([
+      [2, 3, 5],
+      [3],
+      [1, 2, 3, 5, 8],
+      [],
+      [],
+    ])
+  })
+
+  it('draws to its edges, and nothing of a line that is all outside', () => {
+    const points = [1, 2, 3, 5, 8].map((x) => ({ x, y: x }))
+    const places = (low: number, high: number) => clipToWindow(points, [low, high]).map((point) => point.x)
+    expect([places(2, 3), places(6, 7), places(9, 12), places(-3, 0)]).toEqual([[1, 2, 3, 5], [5, 8], [], []])
+  })
+
+  it('reads a curve once from the same rows', () => {
+    const make = () => curveOf(rows, 'val_loss', (row) => row.epoch)
+    const curve = keptCurve(rows, 'val_loss', make)
+    expect(keptCurve(rows, 'val_loss', make)).toBe(curve)
+    expect(keptCurve(rows, 'train_loss', make)).not.toBe(curve)
+    expect(keptCurve([...rows], 'val_loss', make)).not.toBe(curve)
   })
 })

@@ -5,7 +5,16 @@ import {
   type ChartSeries,
   rawIdOf,
 } from '@/components/charts/chart-types'
-import { type Curve, clipToWindow, curveOf, isThinnedRun, makeX, type XAxisKind } from '@/lib/curves'
+import {
+  type Curve,
+  clipToWindow,
+  curveOf,
+  isThinnedRun,
+  keptCurve,
+  makeX,
+  rowsInWindow,
+  type XAxisKind,
+} from '@/lib/curves'
 import { formatCount, formatDuration, formatNumber, formatSeconds, plural } from '@/lib/format'
 import { MAX_CHART_POINTS, type Point, smooth, thin } from '@/lib/series'
 import { seriesId } from '../../hooks/useViewState'
@@ -98,10 +107,10 @@ export function buildChart(view: ChartView, options: BuildOptions): BuiltChart {
   for (const run of view.runs) {
     const x = makeX(view.xKind, run.job.started_at, run.rows)
     const { zoom } = view
-    const inWindow = zoom ? run.rows.filter((row) => x(row) >= zoom[0] && x(row) <= zoom[1]) : run.rows
-    isThinned ||= isThinnedRun(run.rows, inWindow)
+    isThinned ||= isThinnedRun(run.rows, zoom ? rowsInWindow(run.rows, zoom, x) : run.rows)
     for (const look of fields) {
-      const curve = curveOf(run.rows, look.field, x, scale)
+      const key = [look.field, view.xKind, run.job.started_at, scale].join()
+      const curve = keptCurve(run.rows, key, () => curveOf(run.rows, look.field, x, scale))
       const seen = clipToWindow(curve.points, view.zoom)
       // The average goes on from before the window, else zooming would change the line.
       const smoothed =
