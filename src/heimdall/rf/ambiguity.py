@@ -132,13 +132,8 @@ class Ambiguity:
 
     def _differentiate(self, early: int) -> Complex64[ComplexArray, "n t"]:
         """Return conjugate derivatives of a receiver's signal in the channel, in units of ``j`` times the channel's edge."""
-        size = self._iq.shape[1]
-        spectra = np.zeros((_DEGREE + 1, size), np.complex64)
-        relative = (self._places / max(1, self._places[-1])).astype(np.float32)
-        spectra[0, self._places] = self.spectrum[early, self._places]
-        for degree in range(1, _DEGREE + 1):
-            spectra[degree, self._places] = spectra[degree - 1, self._places] * relative
-        return np.asarray(np.conj(fft.ifft(spectra, axis=1)), np.complex64)
+        spectra = self.spectrum[early] * _orders(int(self._places[-1]), self._iq.shape[1])
+        return np.asarray(np.conj(fft.ifft(spectra, axis=1, overwrite_x=True)), np.complex64)
 
     def _tabulate(
         self,
@@ -183,6 +178,14 @@ def _evaluate(edge_rad: float, fraction: Float64[FloatArray, " l"], table: WideC
     """Return the cross-ambiguity and its first and second derivatives by the fraction, [3, l]."""
     summed = np.einsum("lnb,lb->ln", table, turn)
     return np.asarray(np.einsum("kln,ln->kl", _powers(edge_rad, fraction), summed))
+
+
+@lru_cache(maxsize=2)
+def _orders(half: int, size: int) -> npt.NDArray[np.float32]:
+    """Return powers of the frequency, of which the channel's edge is 1, and nothing outside: [n, t]."""
+    relative = fft.fftfreq(size, 1 / size) / max(1, half)
+    powers = np.power(relative, np.arange(_DEGREE + 1)[:, None])
+    return np.asarray(np.where(np.abs(relative) <= 1, powers, 0), np.float32)
 
 
 @lru_cache(maxsize=16)
