@@ -14,7 +14,7 @@ import numpy as np
 
 from heimdall.datasets.grouping import describe_split
 from heimdall.datasets.limits import describe_assumptions, limit_of
-from heimdall.datasets.manifest import IqFormat, pick_features
+from heimdall.datasets.manifest import CAPTURE_FEATURES, RECEIVER_FEATURES, IqFormat, pick_features
 from heimdall.datasets.simulator import describe_loss, make_simulator
 from heimdall.datasets.storage import DatasetWriter, ExampleChunk
 from heimdall.domain.datasets import DatasetKind, SyntheticDatasetConfig
@@ -99,7 +99,7 @@ class Simulation:
     def write(self, chunks: Iterable[ExampleChunk], directory: Path, progress: Callable[[float], None]) -> None:
         """Write all chunks, in the order of their numbers, as a data set into an existing, empty folder."""
         network = self._generator.network
-        features = pick_features(*_FEATURES["captures" if self._captures else "features"], *_RECEIVER_FEATURES)
+        features = pick_features(*_FEATURES["captures" if self._captures else "features"], *RECEIVER_FEATURES)
         config = self._config
         kept = IqFormat(sample_rate_hz=config.capture_rate_hz, bandwidth_hz=_bandwidth_hz(config)) if config.keep_iq else None
         groups, bounds, done = [], [], 0
@@ -155,17 +155,7 @@ class Simulation:
             strengths = (np.where(heard, values[chosen], 0.0) for values in (block.rssi_dbm, block.snr_db))
             return [heard, *strengths, block.toa_offset_us[chosen]], None
         found = self._captures.measure(block, first, rows)
-        log_sigma = np.where(found.heard, np.log10(np.maximum(found.toa_sigma_us, 1e-3)), 0.0)
-        return [
-            found.heard,
-            found.rssi_dbm,
-            found.snr_db,
-            found.toa_offset_us,
-            found.noise_dbm,
-            log_sigma,
-            found.frequency_offset_hz,
-            found.gain_db,
-        ], found.iq
+        return found.features, found.iq
 
     def _cells_of(self, block: SyntheticBlock) -> np.ndarray[Any, np.dtype[np.int32]]:
         south_west, north_east = self._generator.region_m
@@ -176,9 +166,8 @@ class Simulation:
 
 _FEATURES: Final = {
     "features": ("heard", "rssi_dbm", "snr_db", "toa_offset_us"),
-    "captures": ("heard", "rssi_dbm", "snr_db", "toa_offset_us", "noise_dbm", "toa_log_sigma", "frequency_offset_hz", "gain_db"),
+    "captures": CAPTURE_FEATURES,
 }
-_RECEIVER_FEATURES: Final = ("clock_sigma_us", "rx_east_km", "rx_north_km", "rx_up_km")
 
 
 def _bandwidth_hz(config: SyntheticDatasetConfig) -> float:
