@@ -51,6 +51,7 @@ class ImportKind(StrEnum):
     LOCARDS = "locards"
     RSSI_CSV = "rssi-csv"
     RSSI_PARQUET = "rssi-parquet"
+    RECORDINGS = "recordings"
 
 
 @add_command(app, "list")
@@ -154,7 +155,7 @@ def import_dataset(
     detach: Detach = False,
     **values: Any,  # noqa: ANN401
 ) -> None:
-    """Import measured data: POWDER, LocaRDS, or own RSSI as CSV or Parquet."""
+    """Import measured data: POWDER, LocaRDS, own RSSI as CSV or Parquet, or own IQ recordings in an archive."""
     sources, name = (paths, name_option) if name_option is not None else split_name(paths)
     files = list_source_files(kind.value, sources)
     if name_option is None:

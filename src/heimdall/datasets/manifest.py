@@ -81,7 +81,10 @@ class IqFormat(Entity):
     sample_rate_hz: float = Field(gt=0, description="Hz, complex samples")
     bandwidth_hz: float = Field(gt=0, description="Hz, channel around 0 that holds the signal")
     max_delay_s: float | None = Field(
-        default=None, gt=0, exclude_if=lambda value: value is None, description="s, between two receivers; of recordings, which have no config"
+        default=None,
+        gt=0,
+        exclude_if=lambda value: value is None,
+        description="s, between two receivers; of recordings, which have no config",
     )
     max_frequency_hz: float | None = Field(
         default=None, gt=0, exclude_if=lambda value: value is None, description="Hz, between two receivers' carriers; of recordings"

@@ -52,7 +52,7 @@ class Measured:
     def join(cls, parts: Sequence[Self]) -> Self:
         """Return the transmissions of all parts."""
         columns = {field.name: [getattr(part, field.name) for part in parts] for field in fields(cls)}
-        return cls(**{name: None if values[0] is None else np.concatenate(values) for name, values in columns.items()})
+        return cls(**{name: None if values[0] is None else np.concatenate(values) for name, values in columns.items()})  # type: ignore[arg-type]
 
     @property
     def features(self) -> list[npt.NDArray[np.generic]]:

@@ -55,7 +55,9 @@ def read_at(samples: Complex64[ComplexArray, " t"], first: float, step: float, c
         place = first + step * np.arange(start, min(start + _BLOCK, count))
         whole = np.floor(place).astype(np.int64)
         away = reach - (place - whole)[:, None]
-        weight = scale * np.sinc(scale * away) * np.i0(_KAISER_BETA * np.sqrt(np.maximum(0, 1 - np.square(away / half)))) / np.i0(_KAISER_BETA)
+        weight = (
+            scale * np.sinc(scale * away) * np.i0(_KAISER_BETA * np.sqrt(np.maximum(0, 1 - np.square(away / half)))) / np.i0(_KAISER_BETA)
+        )
         index = np.clip(whole[:, None] + reach + half, 0, len(padded) - 1)
         result[start : start + len(place)] = np.einsum("kn,kn->k", padded[index], weight.astype(np.float32))
     return result

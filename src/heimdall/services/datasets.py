@@ -17,7 +17,15 @@ from typing import TYPE_CHECKING, Any, Final
 from heimdall.domain.audit import AuditAction, AuditSubject
 from heimdall.domain.base import new_id
 from heimdall.domain.canonical import hash_canonical
-from heimdall.domain.datasets import Dataset, DatasetKind, DatasetPreview, DatasetStatus, ImportDatasetConfig, SyntheticDatasetConfig
+from heimdall.domain.datasets import (
+    RECORDING_FIELDS,
+    Dataset,
+    DatasetKind,
+    DatasetPreview,
+    DatasetStatus,
+    ImportDatasetConfig,
+    SyntheticDatasetConfig,
+)
 from heimdall.domain.errors import ConflictError, HeimdallError, InvalidInputError, NotFoundError, StorageFullError, UnavailableError
 from heimdall.services.audit import record
 from heimdall.services.disposal import Disposal, dataset_folder, incoming_folder
@@ -43,6 +51,8 @@ DEMO_CONFIG: Final = SyntheticDatasetConfig(
 
 _NATURAL_SPLITS: Final = {"locards": "session"}
 """What an importer splits by where the request leaves it open: aircraft fly on, so location cells leak."""
+
+_INCOMING_SUFFIXES: Final = {"rssi-parquet": "parquet", "recordings": "archive"}
 
 AnyConfig = SyntheticDatasetConfig | ImportDatasetConfig
 
@@ -216,7 +226,8 @@ class DatasetService:
     def _make_row(
         self, dataset_id: str, config: AnyConfig, sources: list[dict[str, Any]] | None = None, *, is_demo: bool = False
     ) -> Dataset:
-        stored = config.model_dump(mode="json") | ({} if sources is None else {"sources": sources})
+        left_out = set(RECORDING_FIELDS) if isinstance(config, ImportDatasetConfig) and config.kind != "recordings" else None
+        stored = config.model_dump(mode="json", exclude=left_out) | ({} if sources is None else {"sources": sources})
         hashed = {key: value for key, value in stored.items() if key not in ("name", "description")}
         if "sources" in hashed:
             hashed["sources"] = [source["sha256"] for source in hashed["sources"]]
@@ -387,4 +398,4 @@ def _folders(dataset_id: str) -> tuple[str, str]:
 
 
 def _incoming_key(dataset_id: str, number: int, kind: str) -> str:
-    return f"{incoming_folder(dataset_id)}/{number}.{'parquet' if kind == 'rssi-parquet' else 'csv'}"
+    return f"{incoming_folder(dataset_id)}/{number}.{_INCOMING_SUFFIXES.get(kind, 'csv')}"

@@ -84,7 +84,9 @@ def unpack(source: SourceFile, folder: Path, progress: Progress) -> Unpacked:
             stem = name[: -len(suffix)]
             path = folder / f"{stems.setdefault(stem, len(stems)):06d}{suffix}"
             if path.exists():
-                raise InvalidInputError(f"'{source.name}' holds '{_shorten(name)}' twice, in small and capital letters. Rename one of them.")
+                raise InvalidInputError(
+                    f"'{source.name}' holds '{_shorten(name)}' twice, in small and capital letters. Rename one of them."
+                )
             with open_entry() as entry:
                 num_bytes += _copy(entry, path, budget - num_bytes, source.name)
             members[name] = Member(name, path)
@@ -116,7 +118,9 @@ def _reading(source: SourceFile) -> Iterator[Iterator[Entry]]:
         ) from error
     except OSError as error:
         if error.errno is not None:
-            raise StorageFullError(f"'{source.name}' cannot be unpacked: {error.strerror}. Free some disk space and import it again.") from error
+            raise StorageFullError(
+                f"'{source.name}' cannot be unpacked: {error.strerror}. Free some disk space and import it again."
+            ) from error
         raise InvalidInputError(f"'{source.name}' is damaged: {error}. Pack and send it again.") from error
 
 
@@ -140,7 +144,7 @@ def _iterate_tar(archive: tarfile.TarFile, name: str) -> Iterator[Entry]:
         content = archive.extractfile(info)
         assert content is not None
         yield info.name, lambda content=content: content  # type: ignore[misc]
-        archive.members = []  # else a long archive is remembered whole
+        archive.members = []  # type: ignore[attr-defined]  # else a long archive is remembered whole
 
 
 def _check_name(raw: str, archive: str) -> str:

@@ -35,7 +35,13 @@ def unpack_into(tmp_path, source):
 
 @pytest.mark.parametrize("mode", ["w", "w:gz", "w:xz", "zip"])
 def test_members_keep_their_names_as_text_and_lie_under_numbers(tmp_path, mode):
-    members = [("./a/x.sigmf-meta", b"m"), ("a/x.sigmf-data", b"dd"), ("b/città.wav", b"w"), ("readme.txt", b"r"), ("__MACOSX/._x.wav", b"j")]
+    members = [
+        ("./a/x.sigmf-meta", b"m"),
+        ("a/x.sigmf-data", b"dd"),
+        ("b/città.wav", b"w"),
+        ("readme.txt", b"r"),
+        ("__MACOSX/._x.wav", b"j"),
+    ]
     source = zip_of(tmp_path / "e", members) if mode == "zip" else tar_of(tmp_path / "e", members, mode)
     found, folder = unpack_into(tmp_path, source)
     assert sorted(found.members) == ["a/x.sigmf-data", "a/x.sigmf-meta", "b/città.wav"]
@@ -46,7 +52,9 @@ def test_members_keep_their_names_as_text_and_lie_under_numbers(tmp_path, mode):
     assert found.find_beside(meta, "../b/città.wav") is None
 
 
-@pytest.mark.parametrize("name", ["../x.wav", "/etc/x.wav", "a/../../x.wav", "C:/x.wav", "a\\..\\x.wav", "a//x.wav", "x\x07.wav", "n" * 500 + ".wav"])
+@pytest.mark.parametrize(
+    "name", ["../x.wav", "/etc/x.wav", "a/../../x.wav", "C:/x.wav", "a\\..\\x.wav", "a//x.wav", "x\x07.wav", "n" * 500 + ".wav"]
+)
 @pytest.mark.parametrize("pack", [tar_of, zip_of])
 def test_names_that_lead_out_are_refused_and_nothing_is_written(tmp_path, name, pack):
     with pytest.raises(InvalidInputError, match=r"does not stay within the archive\. Pack the folder"):
