@@ -85,13 +85,22 @@ def _pick_reader(kind: str, scratch: Path) -> Reader:
 
 
 def build_synthetic(
-    config: SyntheticDatasetConfig, directory: Path, progress: Progress, *, terrain_folder: Path | None = None
+    config: SyntheticDatasetConfig,
+    directory: Path,
+    progress: Progress,
+    *,
+    terrain_folder: Path | None = None,
+    voice: list[SourceFile] | None = None,
 ) -> BuiltDataset:
     """Simulate a data set into a folder, block by block; parameters and errors as in :func:`build_import`.
 
-    ``terrain_folder`` holds the user's heights, for a config that asks for them.
+    ``terrain_folder`` holds the user's heights, ``voice`` the user's audio, for a config that asks for them.
     """
-    simulation = Simulation(config, terrain_folder)
+    return run_simulation(Simulation(config, terrain_folder, voice), directory, progress)
+
+
+def run_simulation(simulation: Simulation, directory: Path, progress: Progress) -> BuiltDataset:
+    """Make all chunks of a simulation here, one after the other, and its data set of them."""
     num_chunks = simulation.num_chunks
     # Each chunk is written while the next is not made yet, so one share counts for both.
     chunks = (

@@ -184,7 +184,8 @@ def _write_recording(base: Path, recording: Recording, datatype: Datatype) -> Pa
 def read_samples(data: Path, datatype: str) -> ComplexArray:
     """Read the samples of a ``.sigmf-data`` file of any complex type, full scale 1; SigMFError where there is no such type."""
     kind = dtype_info(datatype)
-    values = np.fromfile(data, kind["component_dtype"]).astype(np.float32)
+    with np.errstate(over="ignore", invalid="ignore"):  # what is too large for a sample is infinite, and refused as such
+        values = np.fromfile(data, kind["component_dtype"]).astype(np.float32)
     if kind["is_fixedpoint"]:
         half = np.float32(2.0 ** (8 * kind["component_size"] - 1))
         values = (values - half if kind["is_unsigned"] else values) / half

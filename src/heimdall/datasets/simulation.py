@@ -13,10 +13,12 @@ from typing import Any, Final
 import numpy as np
 
 from heimdall.datasets.grouping import describe_split
+from heimdall.datasets.importers.sources import SourceFile
 from heimdall.datasets.limits import describe_assumptions, limit_of
 from heimdall.datasets.manifest import CAPTURE_FEATURES, RECEIVER_FEATURES, IqFormat, pick_features
 from heimdall.datasets.simulator import describe_loss, make_simulator
 from heimdall.datasets.storage import DatasetWriter, ExampleChunk
+from heimdall.datasets.voice_files import read_voice
 from heimdall.domain.datasets import DatasetKind, SyntheticDatasetConfig
 from heimdall.rf.captured import CaptureGenerator
 from heimdall.rf.spectra import SPECTRA
@@ -48,17 +50,21 @@ class Simulation:
         What to simulate.
     terrain_folder
         The user's heights, for a config that asks for them.
+    voice
+        The user's audio files, for a config that sends voice. They are read here and not needed afterwards.
 
     Raises
     ------
     InvalidInputError
-        Where it asks for terrain and there is none.
+        Where it asks for terrain and there is none, or the voice cannot be used.
     """
 
-    def __init__(self, config: SyntheticDatasetConfig, terrain_folder: Path | None) -> None:
+    def __init__(self, config: SyntheticDatasetConfig, terrain_folder: Path | None, voice: list[SourceFile] | None = None) -> None:
         self._config = config
+        self._num_voices = len(voice or [])
+        audio = read_voice(voice, config.capture_rate_hz) if voice else None
         self._generator = make_simulator(config, terrain_folder)
-        self._captures = CaptureGenerator(config, self._generator.network) if config.signal == "captures" else None
+        self._captures = CaptureGenerator(config, self._generator.network, audio) if config.signal == "captures" else None
         self._chunk_examples = CHUNK_BLOCKS[config.propagation] * BLOCK_EXAMPLES
         if self._captures:
             self._chunk_examples = max(8, min(CAPTURE_CHUNK_EXAMPLES, _CAPTURE_CHUNK_SAMPLES // config.capture_samples))
@@ -68,7 +74,8 @@ class Simulation:
     @property
     def source(self) -> str:
         """What is said of where the data come from."""
-        return f"{CAPTURE_SOURCE if self._captures else SYNTHETIC_SOURCE}{describe_loss(self._generator)}"
+        voice = f"; voice of {self._num_voices} file{'s' if self._num_voices > 1 else ''} of your own" if self._num_voices else ""
+        return f"{CAPTURE_SOURCE if self._captures else SYNTHETIC_SOURCE}{describe_loss(self._generator)}{voice}"
 
     def make(self, number: int, progress: Callable[[float], None]) -> ExampleChunk:
         """Simulate chunk ``number``; ``progress`` is told the share of it that is done.

@@ -13,6 +13,9 @@ from heimdall.domain.jobs import Name
 WaveformId = Literal["nbfm-voice", "nbfm-voice-25k", "dmr", "aprs", "fsk9600", "flat-12k5", "flat-200k"]
 """What a transmitter may send; ``rf.spectra`` holds what each tells of time."""
 
+VOICE_WAVEFORMS: Final[tuple[WaveformId, ...]] = ("nbfm-voice", "nbfm-voice-25k")
+"""Those that carry speech: a user's own, where it is given."""
+
 CAPTURE_RATES_HZ: Final[dict[WaveformId, float]] = {
     "nbfm-voice": 16_000.0,
     "nbfm-voice-25k": 32_000.0,

@@ -17,7 +17,7 @@ from heimdall.rf.capture import FrontEnd, Scene, guard_samples, simulate_capture
 from heimdall.rf.constants import RECEIVER_NOISE_FIGURE_DB, SPEED_OF_LIGHT_M_S
 from heimdall.rf.measurements import Measured, Search, measure_event, reach_of
 from heimdall.rf.network import Network
-from heimdall.rf.shapes import FloatArray
+from heimdall.rf.shapes import AnyFloatArray, FloatArray
 from heimdall.rf.spectra import SPECTRA
 from heimdall.rf.synthetic import SyntheticBlock
 from heimdall.rf.waveforms import make_waveform
@@ -36,12 +36,15 @@ class CaptureGenerator:
         With ``signal: captures``.
     network
         Where the receivers stand.
+    voice
+        Audio at the captures' rate that transmissions of voice send; None lets the formant source speak.
     """
 
-    def __init__(self, config: SyntheticDatasetConfig, network: Network) -> None:
+    def __init__(self, config: SyntheticDatasetConfig, network: Network, voice: AnyFloatArray | None = None) -> None:
         if config.waveform is None:
             raise InvalidInputError("Captures need a waveform: say what is sent.", field="waveform")
         self._config = config
+        self._voice = voice
         self._waveform = config.waveform
         self._receiver_m = network.position_m
         self._front_end = FrontEnd(
@@ -80,7 +83,7 @@ class CaptureGenerator:
         late_s += self._draw(generator, config.nlos_sigma_ns * 1e-9, num_receivers)
         reach_s = float(np.linalg.norm(place - self._receiver_m, axis=1).max()) / SPEED_OF_LIGHT_M_S + 2 * self._late_s
         num_samples = config.capture_samples
-        waveform = make_waveform(self._waveform, generator, num_samples + 2 * guard_samples(reach_s, rate_hz), rate_hz)
+        waveform = make_waveform(self._waveform, generator, num_samples + 2 * guard_samples(reach_s, rate_hz), rate_hz, voice=self._voice)
         scene = Scene(
             transmitter_m=place,
             velocity_m_s=np.zeros(3),

@@ -1,6 +1,7 @@
 """Unpacks an archive of somebody else: names stay text, sizes are counted while bytes come, and nothing leaves the folder.
 
-A member ``a/b/x.wav`` lies here as ``000007.wav``: members of one stem in one folder share their number, as the halves of a SigMF recording must.
+A member ``a/b/x.wav`` lies here as ``000007.wav``: members of one stem in one folder share their number, as the halves of a SigMF
+recording must.
 """
 
 from __future__ import annotations
@@ -52,7 +53,7 @@ class Unpacked:
 
     def list_suffix(self, suffix: str) -> list[Member]:
         """Return the members whose names end so, in order of their names."""
-        return [self.members[name] for name in sorted(self.members) if name.endswith(suffix)]
+        return [self.members[name] for name in sorted(self.members) if name.lower().endswith(suffix)]
 
 
 def unpack(source: SourceFile, folder: Path, progress: Progress) -> Unpacked:
@@ -93,7 +94,7 @@ def unpack(source: SourceFile, folder: Path, progress: Progress) -> Unpacked:
             progress(min(1.0, num_bytes / (2 * size)))
     if not members:
         raise InvalidInputError(
-            f"'{source.name}' holds no recording. Pack .sigmf-collection, .sigmf-meta and .sigmf-data files into it, or recordings.json with "
+            f"'{source.name}' holds no recording. Pack .sigmf-collection, .sigmf-meta and .sigmf-data files, or recordings.json with "
             "the .wav and .u8 files that it names."
         )
     return Unpacked(source.name, members, num_skipped)
@@ -114,7 +115,8 @@ def _reading(source: SourceFile) -> Iterator[Iterator[Entry]]:
                 yield _iterate_tar(archive, source.name)
     except (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError) as error:
         raise InvalidInputError(
-            f"'{source.name}' cannot be unpacked as tar or zip ({str(error)[:100] or type(error).__name__}). It may be cut off: pack and send it again."
+            f"'{source.name}' cannot be unpacked as tar or zip ({str(error)[:100] or type(error).__name__}). It may be cut off: "
+            "pack and send it again."
         ) from error
     except OSError as error:
         if error.errno is not None:
@@ -154,7 +156,8 @@ def _check_name(raw: str, archive: str) -> str:
     is_odd = len(name) > MAX_NAME_CHARS or "\\" in name or ":" in parts[0] or not name.isprintable()
     if is_odd or any(part in ("", ".", "..") for part in parts):
         raise InvalidInputError(
-            f"'{archive}' holds the name '{_shorten(raw)}', which does not stay within the archive. Pack the folder from inside, with plain names."
+            f"'{archive}' holds the name '{_shorten(raw)}', which does not stay within the archive. Pack the folder from inside, "
+            "with plain names."
         )
     return name
 
@@ -166,7 +169,7 @@ def _copy(source: IO[bytes], target: Path, budget: int, archive: str) -> int:
             done += len(block)
             if done > budget:
                 raise InvalidInputError(
-                    f"'{archive}' unpacks to more than {MAX_GROWTH} times its size, as no recordings do. Pack the recordings without other files."
+                    f"'{archive}' unpacks to more than {MAX_GROWTH} times its size, as no recordings do. Pack them without other files."
                 )
             file.write(block)
     return done

@@ -32,8 +32,8 @@ TIMING_SIGMA_NS: Final[dict[str, float]] = {
     "ntp": 100e6,
     "unknown": 1e9,
 }
-"""ns, what a clock of each class is taken for where nobody says better: disciplined by GPS; steered by a known transmitter; samples stamped by
-GPS; a pulse a second mixed into the samples; the computer's clock; nothing known (project notes physics.md, section 2)."""
+"""ns, what a clock of each class is taken for where nobody says better: disciplined by GPS; steered by a known transmitter; samples stamped
+by GPS; a pulse a second mixed into the samples; the computer's clock; nothing known (project notes physics.md, section 2)."""
 
 ComplexArray = npt.NDArray[np.complex64]
 

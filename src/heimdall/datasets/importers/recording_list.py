@@ -109,6 +109,7 @@ def _read_recording(value: Any, event: dict[str, Any], receivers: dict[str, Any]
     path = archive.find_beside(member, file_name) if isinstance(file_name, str) else None
     if path is None:
         raise RowError("the archive lacks a file that recordings.json names")
+    has_clock = "start" in recording
     text = recording.get("start", event.get("start"))
     start_ps = parse_instant(text) if isinstance(text, str) else None
     if path.suffix == ".wav":
@@ -116,6 +117,7 @@ def _read_recording(value: Any, event: dict[str, Any], receivers: dict[str, Any]
         rate_hz, num_samples = wav.sample_rate_hz, wav.num_samples
         load = partial(_load_wav, path)
         if wav.gps is not None:
+            has_clock = True
             rate_hz, start_ps = wav.gps.sample_rate_hz, _place_in_week(wav.gps.week_ns, start_ps)
     else:
         rate_hz, num_samples, load = take_rate(recording.get("sample_rate_hz")), path.stat().st_size // 2, partial(read_rtl_sdr, path)
@@ -132,7 +134,7 @@ def _read_recording(value: Any, event: dict[str, Any], receivers: dict[str, Any]
         frequency_hz=take_number(recording.get("center_hz", event.get("frequency_hz")), "center_hz", 0.0, MAX_FREQUENCY_HZ),
         num_samples=num_samples,
         # A start that the event alone gives is when somebody pressed a button, not when this receiver's first sample was taken.
-        start_ps=start_ps if "start" in recording or path.suffix == ".wav" and start_ps is not None and wav.gps is not None else None,
+        start_ps=start_ps if has_clock else None,
         gain_db=take_gain(recording.get("gain_db", receiver.get("gain_db"))),
         clock_sigma_ns=take_clock(receiver.get("timing_source", "unknown"), receiver.get("timing_sigma_ns")),
         load=load,
@@ -144,7 +146,7 @@ def _load_wav(path: Path) -> ComplexArray:
 
 
 def _place_in_week(week_ns: int, near_ps: int | None) -> int:
-    """Return a time within the GPS week as ps since 1970 (UTC): in the week next to ``near_ps``, or in the first where that is not known."""
+    """Return a time within the GPS week as ps since 1970 (UTC): in the week next to ``near_ps``, or in the first of all."""
     start_ps = _GPS_EPOCH_PS + week_ns * 1000 - _LEAP_PS
     if near_ps is None:
         return week_ns * 1000

@@ -171,12 +171,12 @@ def _plan(
     ids = tuple(dict.fromkeys(take.receiver_id for _, event in chosen for take in event.takes))
     if len(ids) > MAX_RECORDING_RECEIVERS:
         raise InvalidInputError(
-            f"The recordings are of {len(ids)} receivers, and at most {MAX_RECORDING_RECEIVERS} are allowed. Import by region."
+            f"The recordings are of {len(ids)} receivers; at most {MAX_RECORDING_RECEIVERS} are allowed. Import by region."
         )
     size = 2 * len(chosen) * len(ids) * num_samples
     if config.keep_iq and size > MAX_IQ_BYTES:
         raise InvalidInputError(
-            f"The samples would take {size / 1e9:.0f} GB, and at most {MAX_IQ_BYTES / 1e9:.0f} GB are allowed: give a shorter duration_s, or "
+            f"The samples would take {size / 1e9:.0f} GB; at most {MAX_IQ_BYTES / 1e9:.0f} GB are allowed: give a shorter duration_s, or "
             "keep features only.",
             field="duration_s",
         )

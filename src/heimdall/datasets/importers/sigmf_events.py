@@ -1,7 +1,8 @@
 """Events of SigMF: one collection each, our own namespace for what the core does not say.
 
-Of the collection: ``heimdall:event``, ``heimdall:transmitter`` (a GeoJSON point), ``heimdall:common_start`` (all recordings begin at the same
-instant of their own clocks), ``heimdall:max_delay_s`` and ``heimdall:max_frequency_hz`` (where pairs were searched). Of a recording:
+Of the collection: ``heimdall:event``, ``heimdall:transmitter`` (a GeoJSON point), ``heimdall:common_start`` (all recordings begin at
+the same instant of their own clocks), ``heimdall:max_delay_s`` and ``heimdall:max_frequency_hz`` (where pairs were searched). Of a
+recording:
 ``heimdall:receiver_id``, ``timing_source``, ``timing_sigma_ns``, ``gain_db`` and a capture's ``start_fraction_ns``.
 """
 
