@@ -12,7 +12,6 @@ import argparse
 import json
 import math
 import random
-import statistics
 import sys
 import threading
 import time
@@ -25,6 +24,7 @@ from typing import Any
 
 from playwright.sync_api import Browser, CDPSession, Page, expect
 
+from bench.heap import collect, weigh
 from bench.page import COUNT_FRAMES, load_before, served_browser
 from bench.reporting import print_table, summarize
 from bench.serving import make_job
@@ -144,26 +144,30 @@ def count_drawn(page: Page, spikes: list[int], num_epochs: int) -> tuple[int, in
     return found, len(line)
 
 
-def measure_heap(page: Page, minutes: float, newest: list[int]) -> tuple[list[float], float, float]:
-    """Return the heap after a collection, in MB, every 15 s; its slope over the second half, in B an epoch; and the slope's standard error.
+def measure_heap(page: Page, minutes: float, newest: list[int]) -> dict[str, dict[str, float]]:
+    """Weigh the heap every 15 s, and by kind in the middle and at the end: what the second half added, in B an epoch.
 
     The page must count no frames of its own: that list would grow too. The first half is left to the engine to compile its code and to
-    the rows to become live ones, which carry more than those of a thinned overview.
+    the rows to become live ones, which carry more than those of a thinned overview. The engine goes on compiling for as long as it
+    likes; so data and code are told apart. Rows are thinned whenever there are too many: that saw is in the figure of data.
     """
     session = page.context.new_cdp_session(page)
-    found: list[tuple[float, float]] = []
-    begun = time.monotonic()
-    while time.monotonic() - begun < minutes * 60 or len(found) < 6:
-        for _ in range(2):
-            session.send("HeapProfiler.collectGarbage")
-        found.append((newest[0], float(session.send("Runtime.getHeapUsage")["usedSize"])))
+    used_mb: list[float] = []
+    begun, middle = time.monotonic(), (0, (0, 0))
+    while (spent := time.monotonic() - begun) < minutes * 60 or len(used_mb) < 6:
+        collect(session)
+        used_mb.append(float(session.send("Runtime.getHeapUsage")["usedSize"]) / 1e6)
+        if not middle[0] and spent > minutes * 30:
+            middle = (newest[0], weigh(session))
         page.wait_for_timeout(min(15_000, max(500, minutes * 60_000 / 12)))
-    half = found[len(found) // 2 :]
-    epochs, used = [at for at, _ in half], [size for _, size in half]
-    slope, start = statistics.linear_regression(epochs, used)
-    rest = sum((size - start - slope * at) ** 2 for at, size in half)
-    spread = sum((at - statistics.mean(epochs)) ** 2 for at in epochs)
-    return [size / 1e6 for _, size in found], slope, math.sqrt(rest / (len(half) - 2) / spread)
+    last = (newest[0], weigh(session))
+    num_epochs = last[0] - middle[0]
+    data, code = ((end - start) / num_epochs for start, end in zip(middle[1], last[1], strict=True))
+    return {
+        "heap while live, MB": summarize(used_mb),
+        f"data added by {num_epochs} epochs, B an epoch": summarize([data]),
+        "compiled code added by them, B an epoch": summarize([code]),
+    }
 
 
 def measure_window(page: Page, rounds: int = 12) -> list[float]:
@@ -246,10 +250,7 @@ def main() -> int:
         if options.memory_min > 0:
             page, _ = open_run(browser, url, job_id)
             with appending(container, claim, newest[0] + 1, options.memory_rate) as newest:
-                heap, slope, error = measure_heap(page, options.memory_min, newest)
-            rows["heap while live, MB"] = summarize(heap)
-            rows["its slope over the second half, B an epoch"] = summarize([slope])
-            rows["standard error of the slope, B an epoch"] = summarize([error])
+                rows |= measure_heap(page, options.memory_min, newest)
             page.context.close()
         print_table("the Metrics tab under a long run", rows)
     return 0

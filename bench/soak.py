@@ -144,7 +144,7 @@ def main() -> int:
                 with ThreadPoolExecutor(options.jobs) as readers:
                     said = [readers.submit(worker.communicate) for worker in workers]
                     samples = watch_memory(server.pid, said, lambda: [container.attempts.heartbeat(claim) for claim in claims])
-                costs_ms = [cost for future in said for cost in json.loads(future.result()[0])]
+                costs_ms = [cost for future in said for cost in json.loads(future.result()[0])[0]]
                 end = time.monotonic() + 60
                 while time.monotonic() < end and not all(viewer.has_all(num_epochs) for viewer in viewers):
                     time.sleep(0.1)

@@ -6,6 +6,7 @@ from dataclasses import asdict
 from xml.etree import ElementTree
 
 from bench.beside_peers import Comparison
+from bench.heap import sum_kinds
 from bench.peers.measuring import QUICK, Sizes
 from bench.peers.products import PRODUCTS
 from bench.peers.report import summarize_rounds, write_page
@@ -83,3 +84,9 @@ def test_the_slope_of_memory_leaves_out_how_it_began() -> None:
     growing = [(float(second), 100 + 0.5 * second / 60) for second in range(0, 100, 2)]
     assert abs(slope_mb_per_min(steady)) < 1e-9
     assert abs(slope_mb_per_min(growing) - 0.5) < 1e-9
+
+
+def test_a_heap_is_told_apart_into_data_and_code() -> None:
+    meta = {"node_fields": ["type", "name", "self_size"], "node_types": [["object", "code", "string"], "string", "number"]}
+    nodes = [0, 0, 100, 1, 0, 30, 2, 0, 7, 1, 0, 3]
+    assert sum_kinds({"snapshot": {"meta": meta}, "nodes": nodes}) == (107, 33)
