@@ -33,6 +33,7 @@ def test_what_was_exported_comes_back_with_the_same_features(tmp_path, simulated
     after, built = read(tmp_path, "recordings", exported, keep_iq=True, cell_m=5000)
     assert (built.report.num_rows, built.report.num_accepted) == (20, 20)
     assert after.manifest.kind is DatasetKind.RECORDINGS
+    assert built.source == "Simulated captures, exported and imported again"
     assert after.feature_names == before.feature_names
     assert [receiver.id for receiver in after.receivers] == [receiver.id for receiver in before.receivers]
     np.testing.assert_array_equal(after.iq, before.iq[:20])

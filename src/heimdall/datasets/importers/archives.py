@@ -115,8 +115,7 @@ def _reading(source: SourceFile) -> Iterator[Iterator[Entry]]:
                 yield _iterate_tar(archive, source.name)
     except (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError) as error:
         raise InvalidInputError(
-            f"'{source.name}' cannot be unpacked as tar or zip ({str(error)[:100] or type(error).__name__}). It may be cut off: "
-            "pack and send it again."
+            f"'{source.name}' cannot be unpacked as tar or zip ({_first_line(error)}). It may be cut off: pack and send it again."
         ) from error
     except OSError as error:
         if error.errno is not None:
@@ -173,6 +172,10 @@ def _copy(source: IO[bytes], target: Path, budget: int, archive: str) -> int:
                 )
             file.write(block)
     return done
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), "")[:100].rstrip(":") or type(error).__name__
 
 
 def _shorten(name: str) -> str:

@@ -54,6 +54,8 @@ class Take:
     """ps of the first sample by the receiver's clock, since 1970; None where it is not known."""
     gain_db: float | None
     clock_sigma_ns: float
+    is_simulated: bool
+    """Whether it says so itself."""
     load: Callable[[], ComplexArray]
     """Reads the samples, full scale 1; RowError or InvalidInputError where they are damaged."""
 

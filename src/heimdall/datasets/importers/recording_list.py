@@ -137,6 +137,7 @@ def _read_recording(value: Any, event: dict[str, Any], receivers: dict[str, Any]
         start_ps=start_ps if has_clock else None,
         gain_db=take_gain(recording.get("gain_db", receiver.get("gain_db"))),
         clock_sigma_ns=take_clock(receiver.get("timing_source", "unknown"), receiver.get("timing_sigma_ns")),
+        is_simulated=False,
         load=load,
     )
 

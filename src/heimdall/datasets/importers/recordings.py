@@ -42,6 +42,9 @@ MAX_RECORDING_RECEIVERS: Final = 64
 ACCURACY_RADIUS_M: Final = 1000.0
 SOURCE: Final = "Recordings of your own, measured by Heimdall; their licence is yours to know"
 
+SIMULATED_SOURCE: Final = "Simulated captures, exported and imported again"
+HALF_SIMULATED_SOURCE: Final = "Recordings and simulated captures together, measured by Heimdall; the recordings' licence is yours to know"
+
 _RATE_SHARE: Final = 1.28
 """Sample rate over channel, as simulated captures have it: the edges show the noise."""
 _LEAST_RATE_SHARE: Final = 1.06
@@ -338,7 +341,7 @@ def _arrange(
             features[rows], mask[rows], index[rows], place_m[rows].astype(np.float32), None if samples is None else np.array(samples[rows])
         ),
         accuracy_radius_m=ACCURACY_RADIUS_M,
-        source=SOURCE,
+        source=_describe_source([take.is_simulated for event in events for take in event.takes]),
         iq=IqFormat(
             sample_rate_hz=plan.rate_hz,
             bandwidth_hz=plan.search.bandwidth_hz,
@@ -349,6 +352,10 @@ def _arrange(
         else None,
         num_samples=plan.num_samples if stored is not None else 0,
     )
+
+
+def _describe_source(is_simulated: list[bool]) -> str:
+    return SIMULATED_SOURCE if all(is_simulated) else HALF_SIMULATED_SOURCE if any(is_simulated) else SOURCE
 
 
 def _describe(name: str, place: npt.NDArray[np.float64], *, moves: bool) -> Receiver:

@@ -133,6 +133,7 @@ def _read_stream(stream: Any, member: Member, archive: Unpacked, *, common_start
         start_ps=0 if common_start else _take_start(capture),
         gain_db=take_gain(info.get(f"{_OWN}gain_db")),
         clock_sigma_ns=take_clock(info.get(f"{_OWN}timing_source", "unknown"), info.get(f"{_OWN}timing_sigma_ns")),
+        is_simulated=info.get(f"{_OWN}timing_source") == "simulated",
         load=partial(_load, data, str(info["core:datatype"]), info.get("core:sha512")),
     )
 

@@ -108,8 +108,9 @@ def test_an_archive_that_was_cut_off_is_refused_with_what_to_do(tmp_path, mode, 
 @pytest.mark.parametrize("content", [b"", b"no archive", b"PK\x03\x04 and no more"])
 def test_what_is_no_archive_is_refused(tmp_path, content):
     (tmp_path / "e").write_bytes(content)
-    with pytest.raises(InvalidInputError, match="tar or zip"):
+    with pytest.raises(InvalidInputError, match="tar or zip") as refused:
         unpack_into(tmp_path, SourceFile("e", tmp_path / "e"))
+    assert "\n" not in refused.value.detail
 
 
 def test_an_archive_without_recordings_says_what_belongs_into_it(tmp_path):
