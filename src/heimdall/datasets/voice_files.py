@@ -101,4 +101,5 @@ def _to_float(raw: bytes, width: int) -> FloatArray:
         padded = np.zeros((len(raw) // 3, 4), np.uint8)
         padded[:, 1:] = np.frombuffer(raw, np.uint8).reshape(-1, 3)
         return (padded.view("<i4")[:, 0] / 2.0**31).astype(np.float32)
-    return np.asarray(np.frombuffer(raw, f"<i{width}") / 2.0 ** (8 * width - 1), np.float32)
+    samples: FloatArray = np.frombuffer(raw, f"<i{width}").astype(np.float32)
+    return samples / np.float32(2.0 ** (8 * width - 1))

@@ -6,7 +6,6 @@ NumPy and everything that reads arrays is imported only inside a build, so the A
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import logging
 import re
 import uuid
@@ -31,10 +30,10 @@ from heimdall.domain.datasets import (
 from heimdall.domain.errors import ConflictError, HeimdallError, InvalidInputError, NotFoundError, StorageFullError, UnavailableError
 from heimdall.services.audit import record
 from heimdall.services.disposal import Disposal, dataset_folder, incoming_folder
+from heimdall.services.source_files import describe_source, incoming_key, local_sources, options_of
 
 if TYPE_CHECKING:
     from heimdall.datasets.build import BuiltDataset
-    from heimdall.datasets.importers.sources import SourceFile
     from heimdall.domain.ports import ArtifactStore, Clock, JobQueue, Store
 
 logger = logging.getLogger(__name__)
@@ -55,13 +54,9 @@ DEMO_CONFIG: Final = SyntheticDatasetConfig(
 _NATURAL_SPLITS: Final = {"locards": "session"}
 """What an importer splits by where the request leaves it open: aircraft fly on, so location cells leak."""
 
-_INCOMING_SUFFIXES: Final = {"rssi-parquet": "parquet", "recordings": "archive", "synthetic": "voice"}
-
 AnyConfig = SyntheticDatasetConfig | ImportDatasetConfig
 
 _PROGRESS_INTERVAL: Final = timedelta(seconds=0.5)
-_HASH_BLOCK_BYTES: Final = 1 << 20
-_MAX_SOURCE_NAME: Final = 255
 
 
 class DatasetService:
@@ -149,11 +144,11 @@ class DatasetService:
 
     def _add_with_files(self, config: AnyConfig, files: list[tuple[str, Path]]) -> Dataset:
         dataset_id = new_id()
-        sources = [_describe_source(name, path) for name, path in files]
+        sources = [describe_source(name, path) for name, path in files]
         dataset = self._make_row(dataset_id, config, sources)
         try:
             for number, (_, path) in enumerate(files):
-                self._artifacts.put(_incoming_key(dataset_id, number, config.kind), path)
+                self._artifacts.put(incoming_key(dataset_id, number, config.kind), path)
             return self._add(dataset)
         except HeimdallError:
             with contextlib.suppress(HeimdallError):
@@ -320,8 +315,8 @@ class DatasetService:
         from heimdall.datasets.simulation import Simulation
         from heimdall.services.joint_builds import JointBuild
 
-        config = SyntheticDatasetConfig.model_validate(_options_of(dataset))
-        with self._source_files(dataset) as voice:
+        config = SyntheticDatasetConfig.model_validate(options_of(dataset))
+        with local_sources(self._artifacts, dataset) as voice:
             simulation = Simulation(config, self._terrain_folder, voice)
         if simulation.num_chunks == 1:
             return run_simulation(simulation, folder, progress)
@@ -339,19 +334,8 @@ class DatasetService:
 
         if dataset.kind is DatasetKind.SYNTHETIC:
             return self._simulate_into(dataset, folder, progress)
-        with self._source_files(dataset) as files:
-            return build_import(ImportDatasetConfig.model_validate(_options_of(dataset)), files, folder, progress)
-
-    @contextlib.contextmanager
-    def _source_files(self, dataset: Dataset) -> Iterator[list[SourceFile]]:
-        """Give the uploaded files of a data set that is being built; none where it needed none."""
-        from heimdall.datasets.importers.sources import SourceFile
-
-        with contextlib.ExitStack() as stack:
-            yield [
-                SourceFile(source["name"], stack.enter_context(self._artifacts.local(_incoming_key(dataset.id, number, dataset.kind))))
-                for number, source in enumerate(dataset.config.get("sources", []))
-            ]
+        with local_sources(self._artifacts, dataset) as files:
+            return build_import(ImportDatasetConfig.model_validate(options_of(dataset)), files, folder, progress)
 
     def _make_progress(self, dataset_id: str) -> Callable[[float], None]:
         last = self._clock.now()
@@ -444,25 +428,5 @@ def _as_ready(built: BuiltDataset) -> dict[str, Any]:
     }
 
 
-def _describe_source(name: str, path: Path) -> dict[str, Any]:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(_HASH_BLOCK_BYTES):
-            digest.update(block)
-        size = file.tell()
-    shown = "".join(letter for letter in name if letter.isprintable())[:_MAX_SOURCE_NAME] or "unnamed"
-    if size == 0:
-        raise InvalidInputError(f"The file '{shown}' is empty.", field="file")
-    return {"name": shown, "sha256": digest.hexdigest(), "size_bytes": size}
-
-
-def _options_of(dataset: Dataset) -> dict[str, Any]:
-    return {key: value for key, value in dataset.config.items() if key != "sources"}
-
-
 def _folders(dataset_id: str) -> tuple[str, str]:
     return dataset_folder(dataset_id), incoming_folder(dataset_id)
-
-
-def _incoming_key(dataset_id: str, number: int, kind: str) -> str:
-    return f"{incoming_folder(dataset_id)}/{number}.{_INCOMING_SUFFIXES.get(kind, 'csv')}"
