@@ -96,7 +96,8 @@ def _read_wav(name: str, path: Path) -> tuple[FloatArray, int]:
 
 def _to_float(raw: bytes, width: int) -> FloatArray:
     if width == 1:
-        return (np.frombuffer(raw, np.uint8).astype(np.float32) - 128) / 128
+        centred: FloatArray = np.frombuffer(raw, np.uint8).astype(np.float32) - np.float32(128)
+        return centred / np.float32(128)
     if width == 3:
         padded = np.zeros((len(raw) // 3, 4), np.uint8)
         padded[:, 1:] = np.frombuffer(raw, np.uint8).reshape(-1, 3)

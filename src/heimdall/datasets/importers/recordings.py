@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -32,7 +32,7 @@ from heimdall.domain.datasets import (
     ImportDatasetConfig,
     Receiver,
 )
-from heimdall.domain.errors import HeimdallError, InvalidInputError
+from heimdall.domain.errors import HeimdallError, InvalidInputError, StorageFullError
 from heimdall.rf.constants import SPEED_OF_LIGHT_M_S
 from heimdall.rf.geodesy import frame_at_centroid, geodetic_to_enu
 from heimdall.rf.measurements import FULL_SCALE, Measured, Search, measure_event, reach_of
@@ -102,10 +102,20 @@ def read_recordings(
             taken.append(event)
             parts.append(measured)
             if config.keep_iq:
-                samples.write(iq.tobytes())
+                _write(samples, iq)
             progress(0.3 + 0.7 * (number + 1) / len(chosen))
     log.refuse_if_empty()
     return _arrange(taken, Measured.join(parts), plan, config, stored if config.keep_iq else None)
+
+
+def _write(target: BinaryIO, iq: npt.NDArray[np.int8]) -> None:
+    try:
+        target.write(iq.tobytes())
+        target.flush()
+    except OSError as error:
+        raise StorageFullError(
+            f"The samples could not be written ({error.strerror}). Free some disk space and import them again."
+        ) from error
 
 
 def _find_events(files: list[SourceFile], log: ImportLog, scratch: Path, progress: Progress) -> list[tuple[int, RecordedEvent]]:
@@ -246,6 +256,8 @@ def _measure(event: RecordedEvent, plan: _Plan) -> tuple[Measured, npt.NDArray[n
     timed = np.array([_is_timed(take) for take in event.takes])
     iq = np.stack([samples for samples, _ in quantized])
     found = measure_event(iq, plan.rate_hz, gain_db, plan.search, is_timed=timed, keep_iq=True)
+    if not all(np.isfinite(values).all() for values in found.features):
+        raise RowError("a recording holds no noise beside the signal, so nothing can be measured against it")
 
     def spread(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
         whole = np.zeros((1, num_receivers, *values.shape[2:]), values.dtype)

@@ -218,6 +218,15 @@ def test_samples_that_are_no_numbers_or_all_zero_reject_the_event(tmp_path, sigm
         read(tmp_path, "recordings", pack(sigmf))
 
 
+def test_a_recording_of_one_level_spoils_no_other_event(tmp_path, sigmf):
+    forget_hashes(sigmf)
+    sigmf["e0-hill.sigmf-data"] = np.full(3200, 0.5 + 0j, np.complex64).tobytes()
+    change_json(sigmf, "e0-hill.sigmf-meta", lambda meta: meta["global"].update({"core:datatype": "cf32_le", "core:sha512": None}))
+    arrays, built = read(tmp_path, "recordings", pack(sigmf))
+    assert len(arrays) + built.report.num_rejected == 2
+    assert np.isfinite(arrays.features).all()
+
+
 def test_a_network_that_is_asked_for_too_much_says_what_to_change(tmp_path, sigmf):
     with pytest.raises(InvalidInputError, match="smaller bandwidth_hz"):
         read(tmp_path, "recordings", pack(sigmf), bandwidth_hz=16_000)
