@@ -142,16 +142,18 @@ export const listDatasets = async (): Promise<Dataset[]> =>
 /** Over terrain every path is walked through the heights: that may take a minute. */
 const PREVIEW_TIMEOUT_MS = 120_000
 
-/** What a simulated network can reach: `dataset.config` as it is stored is the question, and nothing is kept of it. */
-export const previewDataset = ({ config }: Dataset, target_m: number, signal: AbortSignal) =>
-  request<DatasetPreview>({
+/** What a simulated network can reach: `dataset.config` as it is stored is the question, but for the voice that was sent. */
+export const previewDataset = ({ config }: Dataset, target_m: number, signal: AbortSignal) => {
+  const { sources: _, ...asked } = config
+  return request<DatasetPreview>({
     method: 'POST',
     url: '/training/datasets/preview',
     params: { target_m },
-    data: config,
+    data: asked,
     timeout: PREVIEW_TIMEOUT_MS,
     signal,
   })
+}
 
 export const deleteDataset = (datasetId: string) =>
   request<void>({ method: 'DELETE', url: `/training/datasets/${id(datasetId)}` })
