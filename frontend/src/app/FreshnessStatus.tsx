@@ -16,11 +16,20 @@ export function FreshnessStatus() {
         isListFailing: state.jobsError !== null,
         workersHeardAt: workersHeardAt(state),
         hungSince: runningJobs(state.jobs).flatMap((job) => (job.silent_since ? [Date.parse(job.silent_since)] : [])),
+        lagMs: newestLag(state, now),
         now,
       }),
     ),
   )
   return <FreshnessBadge {...said} />
+}
+
+/** Of no use once it is old: then nothing says how long the next news would take. */
+const LAG_COUNTS_MS = 15_000
+
+function newestLag({ newestEvent }: TrainingState, now: number): number | null {
+  if (newestEvent === null || now - newestEvent.heardAt > LAG_COUNTS_MS) return null
+  return newestEvent.heardAt - newestEvent.madeAt
 }
 
 function workersHeardAt({ jobs, jobHeardAt }: TrainingState): number[] {

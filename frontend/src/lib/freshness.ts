@@ -15,12 +15,16 @@ export interface FreshnessInput {
   workersHeardAt: Iterable<number>
   /** Since when training processes hang whose workers live; their workers say so. */
   hungSince: Iterable<number>
+  /** How long the newest event was under way to this page, in ms; null where that is not known. */
+  lagMs?: number | null
   now: number
 }
 
 export interface Freshness {
   tone: 'live' | 'calm' | 'warning'
   text: string
+  /** A number that changes often: shown, never announced. */
+  note?: string
   detail: string
 }
 
@@ -31,6 +35,7 @@ export function judgeFreshness({
   isListFailing,
   workersHeardAt,
   hungSince,
+  lagMs = null,
   now,
 }: FreshnessInput): Freshness {
   const states = [...links]
@@ -71,13 +76,25 @@ export function judgeFreshness({
   if (heardAt === null || states.includes('connecting')) {
     return { tone: 'calm', text: 'Connecting', detail: 'Waiting for the first answer.' }
   }
-  if (states.length > 0) return { tone: 'live', text: 'Live', detail: 'Each epoch is shown as it is stored.' }
+  if (states.length > 0)
+    return {
+      tone: 'live',
+      text: 'Live',
+      ...(lagMs === null ? {} : { note: describeLag(lagMs) }),
+      detail:
+        lagMs === null
+          ? 'Each epoch is shown as it is stored.'
+          : 'Each epoch is shown as it is stored; behind is how long the newest news took from the engine to this page.',
+    }
   const isRunning = [...workersHeardAt].length > 0
   const detail = isRunning
     ? 'The list is checked every 5 s. Open the jobs or a curve to follow each epoch.'
     : 'Nothing is running. The list is checked every 5 s.'
   return { tone: 'calm', text: 'Up to date', detail }
 }
+
+/** In tenths of a second, and never less than was measured. */
+const describeLag = (lagMs: number) => `${(Math.ceil(Math.max(lagMs, 1) / 100) / 10).toFixed(1)} s behind`
 
 const describeSilence = (silentMs: number) =>
   `Worker silent ${silentMs < 120_000 ? `${Math.floor(silentMs / 1000)} s` : formatDuration(silentMs / 1000)}`

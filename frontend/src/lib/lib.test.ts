@@ -64,6 +64,13 @@ describe('format', () => {
     expect([4, 43, 130, 5400].map(formatRoughly)).toEqual(['a few seconds', 'about 40 s', 'about 2 min', 'about 1.5 h'])
   })
   it('progress never claims 100 before it is done', () => expect(formatProgress(99.96)).toBe('99 %'))
+  it.each([
+    [0, '0 %'],
+    [0.04, '<0.1 %'],
+    [0.29, '0.2 %'],
+    [9.99, '9.9 %'],
+    [10, '10 %'],
+  ])('progress of %d is shown as soon as there is any', (percent, text) => expect(formatProgress(percent)).toBe(text))
   it('metres turn into kilometres', () => expect([134.2, 20_722].map(formatMetres)).toEqual(['134 m', '20.7 km']))
 })
 
@@ -193,7 +200,9 @@ describe('freshness', () => {
     now: 100_000,
   }
   it('tells the worst news first', () => {
-    expect(judgeFreshness(base).text).toBe('Live')
+    expect(judgeFreshness(base)).toMatchObject({ text: 'Live', tone: 'live' })
+    expect(judgeFreshness(base).note).toBeUndefined()
+    expect(judgeFreshness({ ...base, lagMs: 110 }).note).toBe('0.2 s behind')
     expect(judgeFreshness({ ...base, workersHeardAt: [55_000] }).text).toBe('Worker silent 45 s')
     expect(judgeFreshness({ ...base, workersHeardAt: [94_000] }).text).toBe('Live')
     expect(judgeFreshness({ ...base, workersHeardAt: [92_500] }).text).toBe('Worker silent 7 s')

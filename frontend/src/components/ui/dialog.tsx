@@ -23,7 +23,7 @@ export function DialogOverlay() {
 }
 
 export function DialogContent({ className, children, size = 'default', ...props }: DialogContentProps) {
-  const { opener, onCloseAutoFocus } = useFocusReturn()
+  const { opener, neighbours, onCloseAutoFocus } = useFocusReturn()
   return (
     <DialogPrimitive.Portal>
       <DialogOverlay />
@@ -38,7 +38,7 @@ export function DialogContent({ className, children, size = 'default', ...props 
           onCloseAutoFocus={onCloseAutoFocus}
           {...props}
         >
-          <RememberFocus opener={opener} />
+          <RememberFocus opener={opener} neighbours={neighbours} />
           {children}
           <DialogPrimitive.Close asChild>
             <Button variant="ghost" size="icon" className="absolute top-3 right-3 text-muted" aria-label="Close">
