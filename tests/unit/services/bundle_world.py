@@ -23,7 +23,7 @@ from heimdall.domain.models import (
     TrainedModelDetail,
     Verification,
 )
-from heimdall.domain.ports import ModelVerifier
+from heimdall.domain.ports import ModelVerifier, OnCheck
 from heimdall.services.bundles import BundleService
 from heimdall.services.models import ModelService
 from heimdall.storage.artifacts import FsspecArtifacts, open_artifacts
@@ -45,7 +45,7 @@ class TrustingVerifier:
     def __init__(self) -> None:
         self.calls: list[tuple[bytes, bytes | None]] = []
 
-    def examine(self, onnx_path: Path, samples_path: Path | None) -> Examination:
+    def examine(self, onnx_path: Path, samples_path: Path | None, on_check: OnCheck | None = None) -> Examination:
         self.calls.append((onnx_path.read_bytes(), samples_path.read_bytes() if samples_path else None))
         return Examination(verification=Verification(status="unverified"), onnx_opset=18)
 

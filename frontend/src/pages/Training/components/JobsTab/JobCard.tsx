@@ -81,16 +81,17 @@ function Results({ job }: { job: TrainingJob }) {
   const points = useSparkline(job)
   return (
     <div className={OUTCOME}>
-      <p className="flex h-5 gap-x-3 overflow-hidden text-sm">
-        {job.best_val_error_median_m !== null && (
-          <span className="whitespace-nowrap">
-            error at best epoch <b className="font-semibold">{formatMetres(job.best_val_error_median_m)}</b>
-          </span>
-        )}
+      <p className="h-5 truncate text-sm">
         {job.best_val_loss !== null && (
-          <span className="min-w-0 truncate">
-            best loss <b className="font-semibold">{formatNumber(job.best_val_loss)}</b>
-          </span>
+          <>
+            best epoch:{' '}
+            {job.best_val_error_median_m !== null && (
+              <>
+                error <b className="font-semibold">{formatMetres(job.best_val_error_median_m)}</b>,{' '}
+              </>
+            )}
+            loss <b className="font-semibold">{formatNumber(job.best_val_loss)}</b>
+          </>
         )}
       </p>
       {job.notice ? (
