@@ -1,6 +1,6 @@
 import type { ApiError } from '@/api/client'
 import type { LinkState } from '@/api/socket-connection'
-import type { ImportResult } from '@/api/training'
+import type { ImportListener, ImportResult } from '@/api/training'
 import type {
   EventFrame,
   ExportOptions,
@@ -68,7 +68,7 @@ export interface TrainingState {
   resumeJob(jobId: string): Promise<void>
   continueJob(jobId: string, options: { epochs?: number; job_name?: string }): Promise<TrainingJob>
   downloadModel(modelId: string, options: ExportOptions): Promise<string>
-  importModel(file: File, onProgress?: (share: number) => void): Promise<ImportResult>
+  importModel(file: File, listener?: ImportListener): Promise<ImportResult>
   renameModel(modelId: string, name: string): Promise<void>
   deleteModel(modelId: string, confirmName?: string): Promise<void>
   /** Runs `work`, whose updates then reach the page all at once: many frames of a socket, one render. */

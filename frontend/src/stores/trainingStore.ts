@@ -142,8 +142,8 @@ export const useTrainingStore = create<TrainingState>()((set, get) => ({
     return filename
   },
 
-  async importModel(file, onProgress) {
-    const result = await api.importModel(file, onProgress)
+  async importModel(file, listener) {
+    const result = await api.importModel(file, listener)
     await get().fetchModels()
     return result
   },

@@ -2,6 +2,7 @@ import { FileUp, LoaderCircle } from 'lucide-react'
 import { useEffect, useRef, useState } from 'react'
 import { type ApiError, toApiError } from '@/api/client'
 import type { ImportResult } from '@/api/training'
+import type { VerificationCheck } from '@/api/types'
 import { Button } from '@/components/ui/button'
 import {
   Dialog,
@@ -28,18 +29,29 @@ interface ImportDialogProps {
 
 type Stage =
   | { kind: 'choosing' }
-  | { kind: 'sending'; share: number }
+  | { kind: 'sending'; share: number; checks: VerificationCheck[] }
   | { kind: 'done'; result: ImportResult }
-  | { kind: 'refused'; error: ApiError }
+  | { kind: 'refused'; error: ApiError; checks: VerificationCheck[] }
 
 export default function ImportDialog({ dropped, onClose, onShow }: ImportDialogProps) {
   const importModel = useTrainingStore((state) => state.importModel)
   const [file, setFile] = useState<File | null>(dropped)
   const [stage, setStage] = useState<Stage>({ kind: 'choosing' })
   const upload = async (chosen: File) => {
-    setStage({ kind: 'sending', share: 0 })
+    let [share, checks]: [number, VerificationCheck[]] = [0, []]
+    const show = () => setStage({ kind: 'sending', share, checks })
+    show()
     try {
-      const result = await importModel(chosen, (share) => setStage({ kind: 'sending', share }))
+      const result = await importModel(chosen, {
+        onProgress: (sent) => {
+          share = sent
+          show()
+        },
+        onChecks: (done) => {
+          checks = done
+          show()
+        },
+      })
       setStage({ kind: 'done', result })
       tellSuccess(result.existed ? 'This model is already here' : 'Model imported', {
         description: describeVerification(result.verification),
@@ -47,7 +59,7 @@ export default function ImportDialog({ dropped, onClose, onShow }: ImportDialogP
       })
     } catch (error) {
       const fault = toApiError(error)
-      setStage({ kind: 'refused', error: fault })
+      setStage({ kind: 'refused', error: fault, checks })
       tellError(`“${chosen.name}” was not imported`, fault)
     }
   }
@@ -116,13 +128,16 @@ function StageView({ stage }: { stage: Stage }) {
   if (stage.kind === 'sending') {
     const isSent = stage.share >= 1
     return (
-      <div className="flex flex-col gap-1.5" role="status">
-        <Progress value={stage.share * 100} aria-label="Upload" />
-        <p className="text-sm text-muted">
-          {isSent
-            ? 'Sent. Checking the file and running its samples…'
-            : `Sending, ${formatProgress(stage.share * 100)}`}
-        </p>
+      <div className="flex flex-col gap-3">
+        <div className="flex flex-col gap-1.5">
+          <Progress value={stage.share * 100} aria-label="Upload" />
+          <p className="text-sm text-muted" role="status">
+            {isSent
+              ? 'Sent. Checking the file and running its samples…'
+              : `Sending, ${formatProgress(stage.share * 100)}`}
+          </p>
+        </div>
+        <VerificationChecks checks={stage.checks} />
       </div>
     )
   }
@@ -138,12 +153,15 @@ function StageView({ stage }: { stage: Stage }) {
     )
   if (stage.kind === 'refused')
     return (
-      <div role="alert" className="flex flex-col gap-1 rounded-control bg-failed-fill/10 px-3 py-2">
-        <p className="font-medium text-failed">{stage.error.message}</p>
-        <p className="text-xs text-muted">
-          Check: {stage.error.code.replaceAll('_', ' ')}
-          {stage.error.field ? `, at ${stage.error.field}` : ''}. Nothing was stored.
-        </p>
+      <div className="flex flex-col gap-3">
+        <div role="alert" className="flex flex-col gap-1 rounded-control bg-failed-fill/10 px-3 py-2">
+          <p className="font-medium text-failed">{stage.error.message}</p>
+          <p className="text-xs text-muted">
+            Check: {stage.error.code.replaceAll('_', ' ')}
+            {stage.error.field ? `, at ${stage.error.field}` : ''}. Nothing was stored.
+          </p>
+        </div>
+        <VerificationChecks checks={stage.checks} />
       </div>
     )
   return null

@@ -50,14 +50,10 @@ const CHECK = {
 export function VerificationChecks({ checks }: Pick<Verification, 'checks'>) {
   return (
     <ol className="flex flex-col gap-1 text-sm">
-      {checks.map((check, index) => {
+      {checks.map((check) => {
         const { icon: Icon, className } = CHECK[check.status]
         return (
-          <li
-            key={check.name}
-            className="flex animate-in items-start gap-2"
-            style={{ animationDelay: `${index * 60}ms`, animationFillMode: 'backwards' }}
-          >
+          <li key={check.name} data-testid="check" className="flex animate-in items-start gap-2">
             <Icon className={cn('mt-0.5 size-4 shrink-0', className)} aria-label={check.status} />
             <span>
               <span className="font-medium">{check.name.replaceAll('_', ' ')}</span>
