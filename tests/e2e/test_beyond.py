@@ -33,6 +33,16 @@ SHIFTS = """() => new Promise(resolve => {
 })"""
 
 
+COUNT_CHECKS = """() => {
+  window.numChecks = []
+  new MutationObserver(() => {
+    const count = document.querySelectorAll('[data-testid="check"]').length
+    if (count > 0 && count !== window.numChecks.at(-1)) window.numChecks.push(count)
+  }).observe(document.body, {childList: true, subtree: true})
+}"""
+"""Notes how many checks stand on the page whenever that changes."""
+
+
 @pytest.fixture
 def served(tmp_path: Path) -> Iterator[Served]:
     """The real server without a worker: the test itself plays as many of them as it needs."""
@@ -56,9 +66,15 @@ def test_a_file_dropped_anywhere_is_imported_and_verified(open_page: Callable[..
     refused = toast(page, "Nothing was imported")
     expect(refused).to_contain_text("ends in .heimdall")
     refused.get_by_role("button", name="Close toast").click()
+    page.evaluate(COUNT_CHECKS)
     drop(page, "finished-v1.heimdall", bundle)
     dialog = page.get_by_role("dialog", name="Import model")
     expect(dialog.get_by_test_id("seal")).to_have_attribute("data-status", "verified")
+    # The checks came one by one, as the engine did them, and not together at the end.
+    num_shown = page.evaluate("() => window.numChecks")
+    rising = num_shown[: num_shown.index(max(num_shown)) + 1]
+    assert rising == sorted(rising)
+    assert len(rising) >= 3
     dialog.get_by_role("button", name="Show the model").click()
     expect(page).to_have_url(re.compile("model="))
 

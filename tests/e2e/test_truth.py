@@ -116,6 +116,8 @@ def test_a_worker_that_hangs_is_said(open_page: Callable[..., Page], frail: Stud
         expect(freshness(page)).to_have_attribute("data-tone", "warning")
         # Then its lease runs out, and the job waits for a worker again.
         expect(where.get_by_text("waiting for a worker to go on")).to_be_visible(timeout=60_000)
+        expect(freshness(page).get_by_text(re.compile(r"Waiting for a worker \d+ s"))).to_be_visible()
+        expect(freshness(page)).to_have_attribute("data-tone", "warning")
     finally:
         for process in frozen:
             process.resume()
@@ -131,12 +133,15 @@ def test_a_training_process_that_hangs_is_said_while_its_worker_lives(open_page:
     page = open_page(studio=frail)
     where = card(page, job_id)
     expect(freshness(page).get_by_role("status")).to_have_text("Live")
+    expect(freshness(page)).to_have_text(re.compile(r"^Live, \d+\.\d s behind$"))
     child = frail.find_process("heimdall.worker.child", job_id)
     assert child is not None
+    height = where.evaluate("card => card.offsetHeight")
     frail.freeze(child)
     try:
         expect(where).to_contain_text("The training process was stopped from outside, and no step for more than 5 s.")
         expect(where).to_contain_text("ends this attempt at 600 s")
+        assert where.evaluate("card => card.offsetHeight") == height
         expect(badge(where, "running")).to_be_visible()
         expect(freshness(page).get_by_text(re.compile(r"Worker silent \d+ s"))).to_be_visible()
         expect(where).not_to_contain_text(re.compile(r"left\b|finishing"))

@@ -1,6 +1,6 @@
 /** One function per route of the engine; no state. */
 import { mergeRows } from '@/lib/metric-rows'
-import { ApiError, http, request, requestTagged, toApiError } from './client'
+import { http, request, requestTagged, toApiError } from './client'
 import type { components } from './schema.gen'
 import type {
   Architecture,
@@ -11,14 +11,11 @@ import type {
   ExportOptions,
   JobPage,
   ModelPage,
-  Problem,
   TrainedModel,
   TrainedModelDetail,
   TrainingJob,
   TrainingJobCreate,
   TrainingMetric,
-  Verification,
-  VerificationCheck,
 } from './types'
 
 const id = encodeURIComponent
@@ -208,81 +205,4 @@ async function withReadableBody(error: unknown): Promise<unknown> {
   return error
 }
 
-export interface ImportResult {
-  model_id: string
-  verification: Verification
-  /** True where the same bundle was already here. */
-  existed: boolean
-}
-
-export interface ImportListener {
-  /** Share of the file that was sent. */
-  onProgress?: (share: number) => void
-  /** Every check that is done so far, in order. */
-  onChecks?: (checks: VerificationCheck[]) => void
-}
-
-type ImportAnswer = components['schemas']['ImportResult']
-
-/** A line of the answer: a check that is done, or how the import ended. */
-interface ImportLine {
-  check?: VerificationCheck
-  status?: number
-  result?: ImportAnswer
-  problem?: Problem
-}
-
-/** An older engine sends no lines but its one answer; both are understood. */
-export async function importModel(file: File, { onProgress, onChecks }: ImportListener = {}): Promise<ImportResult> {
-  const body = new FormData()
-  body.append('file', file, file.name)
-  try {
-    const response = await http.post<string>('/training/models/import', body, {
-      timeout: 0,
-      headers: { Accept: 'application/x-ndjson, application/json' },
-      responseType: 'text',
-      transformResponse: (text: string, headers, status) => {
-        const isLines = String(headers['content-type']).startsWith('application/x-ndjson')
-        return isLines || (status ?? 0) < 400 ? text : parseOr(text)
-      },
-      onUploadProgress: (event) => onProgress?.(event.total ? event.loaded / event.total : 0),
-      onDownloadProgress: ({ event }) => {
-        const text = (event?.currentTarget as XMLHttpRequest | null)?.responseText
-        if (text) onChecks?.(checksOf(readLines(text)))
-      },
-    })
-    const lines = readLines(response.data)
-    onChecks?.(checksOf(lines))
-    const last = lines.at(-1) ?? {}
-    if (last.problem)
-      throw new ApiError(last.problem.detail, last.status ?? null, last.problem.code, last.problem.field ?? null)
-    const answer = last.result ?? (last as unknown as ImportAnswer)
-    if (!answer.verification)
-      throw new ApiError('The connection ended before the import did. Look whether the model is here.', null, 'offline')
-    return {
-      model_id: answer.model_id,
-      verification: answer.verification,
-      existed: (last.status ?? response.status) === 200,
-    }
-  } catch (error) {
-    throw toApiError(error)
-  }
-}
-
-const checksOf = (lines: ImportLine[]) => lines.flatMap(({ check }) => (check ? [check] : []))
-
-/** The whole lines of what has come; the last one may still be on its way. */
-function readLines(text: string): ImportLine[] {
-  return text.split('\n').flatMap((line) => {
-    const value = line === '' ? undefined : parseOr(line)
-    return typeof value === 'object' && value !== null ? [value as ImportLine] : []
-  })
-}
-
-function parseOr(text: string): unknown {
-  try {
-    return JSON.parse(text)
-  } catch {
-    return text
-  }
-}
+export { type ImportListener, type ImportResult, importModel } from './import-model'

@@ -20,6 +20,7 @@ import { explainQuery, searchJobs, sortJobs } from './job-query'
 import { JOB_LIMITS } from './limits'
 import { readLogLine } from './log-line'
 import { attemptStarts, mergeRows, thinRows } from './metric-rows'
+import { inPageQuotes } from './sentence'
 import { logTicks, nearestIndex, type Point, paddedDomain, roundTicks, smooth, spreadLabels, thin } from './series'
 import { settleEach } from './settle'
 
@@ -190,6 +191,16 @@ describe('words', () => {
   })
 })
 
+describe('sentences of the engine', () => {
+  it.each([
+    ["Send it as a part named 'file'.", 'Send it as a part named “file”.'],
+    ["it is the result of the job 'a, b's'", 'it is the result of the job “a, b’s”'],
+    ["The engine's word stays.", 'The engine’s word stays.'],
+    ["There are no fields 'x', 'y'.", 'There are no fields “x”, “y”.'],
+    ["The model 'Bob's' is in use.", 'The model “Bob’s” is in use.'],
+  ])('have the quotes of the page: %s', (said, shown) => expect(inPageQuotes(said)).toBe(shown))
+})
+
 describe('freshness', () => {
   const base = {
     links: ['live'],
@@ -214,6 +225,10 @@ describe('freshness', () => {
       /^Reconnecting, showing data to \d\d:\d\d:\d\d$/,
     )
     expect(judgeFreshness({ ...base, isListFailing: true, heardAt: null }).text).toBe('Reconnecting')
+    // A frozen worker loses its job, which then waits: that is not 'Live' either.
+    const waits = { ...base, workersHeardAt: [], waitingSince: [80_000] }
+    expect(judgeFreshness(waits)).toMatchObject({ text: 'Waiting for a worker 20 s', tone: 'warning' })
+    expect(judgeFreshness({ ...waits, waitingSince: [95_000] }).text).toBe('Live')
     // An engine that does not answer is no worker that is silent.
     expect(judgeFreshness({ ...base, heardAt: 91_000, workersHeardAt: [89_000] }).text).toBe('Live')
     expect(judgeFreshness({ ...base, heardAt: 89_000, workersHeardAt: [88_000] }).text).toMatch(

@@ -8,6 +8,7 @@ import { Card } from '@/components/ui/card'
 import { Checkbox } from '@/components/ui/checkbox'
 import { cn } from '@/lib/cn'
 import { formatMetres, formatNumber } from '@/lib/format'
+import { inPageQuotes } from '@/lib/sentence'
 import { useDatasetName } from '../../hooks/useCatalogue'
 import { canCancel, canDelete, canPause, canResume, isFinal, useJobActions } from '../../hooks/useJobActions'
 import { useSparkline } from '../../hooks/useSparkline'
@@ -96,7 +97,7 @@ function Results({ job }: { job: TrainingJob }) {
       </p>
       {job.notice ? (
         <Sentence job={job} className="bg-paused-fill/12">
-          {job.notice}
+          {inPageQuotes(job.notice)}
         </Sentence>
       ) : (
         <Sparkline points={points} label={`Validation loss over ${points.length} points`} />
@@ -109,7 +110,7 @@ function Failure({ job }: { job: TrainingJob }) {
   const { showPanel } = useJobActions()
   return (
     <div className={cn(OUTCOME, 'relative z-10 justify-between rounded-control bg-failed-fill/8 px-3 py-1 text-sm')}>
-      <p className="line-clamp-2">{job.error_message ?? 'The job failed without a message.'}</p>
+      <p className="line-clamp-2">{inPageQuotes(job.error_message ?? 'The job failed without a message.')}</p>
       {/* The whole box is its target. */}
       <button
         type="button"

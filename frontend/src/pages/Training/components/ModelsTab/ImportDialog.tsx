@@ -17,6 +17,7 @@ import { Input, Label } from '@/components/ui/input'
 import { Progress } from '@/components/ui/progress'
 import { formatBytes, formatProgress } from '@/lib/format'
 import { tellError, tellSuccess } from '@/lib/notify'
+import { inWords } from '@/lib/sentence'
 import { useTrainingStore } from '@/stores/trainingStore'
 import { describeVerification, VerificationChecks, VerificationSeal } from './VerificationSeal'
 
@@ -157,7 +158,7 @@ function StageView({ stage }: { stage: Stage }) {
         <div role="alert" className="flex flex-col gap-1 rounded-control bg-failed-fill/10 px-3 py-2">
           <p className="font-medium text-failed">{stage.error.message}</p>
           <p className="text-xs text-muted">
-            Check: {stage.error.code.replaceAll('_', ' ')}
+            Check: {inWords(stage.error.code)}
             {stage.error.field ? `, at ${stage.error.field}` : ''}. Nothing was stored.
           </p>
         </div>
