@@ -393,3 +393,41 @@ def test_the_time_that_is_left_fits_a_phone_and_the_step_gives_way(open_page: Ca
     expect(where).to_contain_text("step 1021 of 4500")
     assert where.get_by_text("left").evaluate("(one) => one.scrollWidth <= one.clientWidth"), "the time is not cut"
     assert where.evaluate("(card) => card.scrollWidth <= card.clientWidth")
+
+
+def test_the_theme_is_that_of_the_browser_in_every_tab_of_it(open_page: Callable[..., Page], studio: Studio) -> None:
+    page = open_page()
+    other = page.context.new_page()
+    other.goto("/training")
+    other.wait_for_selector("#root > [inert]", state="detached")
+    page.get_by_role("button", name="Use the dark theme").click()
+    expect(other.locator("html")).to_have_class(re.compile(r"\bdark\b"))
+    expect(other.get_by_role("button", name="Use the light theme")).to_be_visible()
+
+
+@pytest.mark.parametrize("width", [1440, 360])
+def test_a_long_name_stands_in_nothing_s_way(open_page: Callable[..., Page], studio: Studio, width: int) -> None:
+    long = "unbreakable" * 20
+    job = studio.finished_job()
+    before = studio.get(f"/training/models/{job['model_id']}")["name"]
+    studio.client.patch(f"/training/models/{job['model_id']}", json={"name": long})
+    try:
+        page = open_page(f"/training?tab=models&model={job['model_id']}", width=width)
+        sheet = page.get_by_role("dialog")
+        title = sheet.get_by_role("heading", name=re.compile("^unbreakable"))
+        expect(title).to_be_visible()
+        end, close = title.bounding_box(), sheet.get_by_role("button", name="Close").bounding_box()
+        assert end is not None
+        assert close is not None
+        assert end["x"] + end["width"] <= close["x"]
+        # All of it can be read here, also without a pointer.
+        assert title.evaluate("el => el.scrollHeight <= el.clientHeight + 1 && el.scrollWidth <= el.clientWidth + 1")
+        page.keyboard.press("Escape")
+        page.get_by_role("button", name=f"More for {long}").first.click()
+        page.get_by_role("menuitem", name="Delete").click()
+        question = page.get_by_role("alertdialog")
+        expect(question).to_be_visible()
+        assert question.evaluate("el => el.scrollWidth <= el.clientWidth")
+        assert page.evaluate("() => document.documentElement.scrollWidth <= innerWidth")
+    finally:
+        studio.client.patch(f"/training/models/{job['model_id']}", json={"name": before})

@@ -383,7 +383,7 @@ def test_error_handling_shows_user_friendly_messages(page: Page, studio: Studio,
     device = dialog.get_by_role("combobox", name="Device")
     expect(device).to_have_attribute("aria-invalid", "true")
     note = page.locator(f'[id="{device.get_attribute("aria-describedby")}"]')
-    expect(note).to_have_text("This machine has no CUDA device. Choose 'auto' or 'cpu'.")
+    expect(note).to_have_text("This machine has no CUDA device. Choose “auto” or “cpu”.")
     expect(epochs).to_have_value("7")
     page.keyboard.press("Escape")
 

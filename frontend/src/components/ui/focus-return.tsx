@@ -37,7 +37,9 @@ const isThere = (element: HTMLElement | null): boolean => element?.isConnected =
 
 const firstControl = (item: HTMLElement) => (item.isConnected ? item.querySelector<HTMLElement>('h2 button') : null)
 
-const ownTab = () => document.querySelector<HTMLElement>('[role="tab"][data-state="active"], #content')
+const ownTab = () =>
+  document.querySelector<HTMLElement>('[role="tab"][data-state="active"]') ??
+  document.querySelector<HTMLElement>('#content')
 
 interface RememberFocusProps {
   opener: Opener

@@ -18,6 +18,7 @@ import { cn } from '@/lib/cn'
 import { formatCount, formatRoughly, plural } from '@/lib/format'
 import { estimateRun, type JobField, type JobFormValues, PRESETS, toCli, toCurl } from '@/lib/job-form'
 import { tellSuccess } from '@/lib/notify'
+import { inWords } from '@/lib/sentence'
 import { useTrainingStore } from '@/stores/trainingStore'
 import { useCatalogue } from '../../hooks/useCatalogue'
 import { toConfig, useCreateForm } from '../../hooks/useCreateForm'
@@ -126,7 +127,7 @@ function datasetChoice(dataset: Dataset) {
   return {
     value: dataset.id,
     label: dataset.name,
-    note: `${dataset.kind}, ${size}`,
+    note: inWords(`${dataset.kind}, ${size}`),
     isDisabled: dataset.status !== 'ready',
   }
 }

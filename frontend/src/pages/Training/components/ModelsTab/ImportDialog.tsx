@@ -31,7 +31,7 @@ interface ImportDialogProps {
 type Stage =
   | { kind: 'choosing' }
   | { kind: 'sending'; share: number; checks: VerificationCheck[] }
-  | { kind: 'done'; result: ImportResult }
+  | { kind: 'done'; result: ImportResult; checks: VerificationCheck[] }
   | { kind: 'refused'; error: ApiError; checks: VerificationCheck[] }
 
 export default function ImportDialog({ dropped, onClose, onShow }: ImportDialogProps) {
@@ -53,7 +53,7 @@ export default function ImportDialog({ dropped, onClose, onShow }: ImportDialogP
           show()
         },
       })
-      setStage({ kind: 'done', result })
+      setStage({ kind: 'done', result, checks })
       tellSuccess(result.existed ? 'This model is already here' : 'Model imported', {
         description: describeVerification(result.verification),
         link: { label: 'Show', onClick: () => onShow(result.model_id) },
@@ -146,10 +146,14 @@ function StageView({ stage }: { stage: Stage }) {
     return (
       <div className="flex flex-col gap-3" role="status">
         {stage.result.existed && (
-          <p>This very model is already here; nothing was added. What stands below is how it was checked then.</p>
+          <>
+            <p>This very model is already here; nothing was added. The file passed these checks:</p>
+            <VerificationChecks checks={stage.checks} />
+            <p>The model itself was checked before:</p>
+          </>
         )}
         <VerificationSeal verification={stage.result.verification} />
-        <VerificationChecks checks={stage.result.verification.checks} />
+        {!stage.result.existed && <VerificationChecks checks={stage.result.verification.checks} />}
       </div>
     )
   if (stage.kind === 'refused')
