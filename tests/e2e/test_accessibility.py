@@ -183,7 +183,7 @@ def test_an_error_is_closed_by_escape(open_page: Callable[..., Page], studio: St
     refusal = json.dumps({"code": "unavailable", "detail": "The database does not answer."})
     page.route("**/training/pause/*", lambda route: route.fulfill(status=503, content_type="application/json", body=refusal))
     for _ in range(2):
-        card(page, job_id).get_by_role("button", name="Pause").click()
+        card(page, job_id).get_by_role("button", name="Pause", exact=True).click()
     error = toast(page, "The database does not answer.")
     expect(error).to_have_count(1)
     expect(error).to_contain_text("(2 times)")

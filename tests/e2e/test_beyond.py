@@ -416,6 +416,7 @@ def test_a_long_name_stands_in_nothing_s_way(open_page: Callable[..., Page], stu
         sheet = page.get_by_role("dialog")
         title = sheet.get_by_role("heading", name=re.compile("^unbreakable"))
         expect(title).to_be_visible()
+        settle(page)  # it slides in
         end, close = title.bounding_box(), sheet.get_by_role("button", name="Close").bounding_box()
         assert end is not None
         assert close is not None

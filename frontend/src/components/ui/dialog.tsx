@@ -53,7 +53,11 @@ export function DialogContent({ className, children, size = 'default', ...props 
 
 export function DialogHeader({ className, ...props }: ComponentProps<'div'>) {
   return (
-    <div data-slot="dialog-header" className={cn('flex flex-col gap-1 px-5 pt-4 pr-14 pb-3', className)} {...props} />
+    <div
+      data-slot="dialog-header"
+      className={cn('flex flex-col gap-1 px-5 pt-4 pr-16 sm:pr-14 pb-3', className)}
+      {...props}
+    />
   )
 }
 
