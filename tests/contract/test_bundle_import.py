@@ -6,8 +6,8 @@ import threading
 from pathlib import Path
 from typing import Any
 
-from heimdall.domain.models import Examination, ExportOptions
-from heimdall.domain.ports import OnCheck, Store
+from heimdall.domain.models import Examination, ExportOptions, OnCheck
+from heimdall.domain.ports import Store
 from heimdall.services.bundles import BundleService
 from heimdall.services.models import ModelService
 from heimdall.storage.artifacts import open_artifacts

@@ -15,8 +15,7 @@ from heimdall.api.errors import status_of
 from heimdall.api.schemas import Problem
 from heimdall.domain.base import Entity
 from heimdall.domain.errors import HeimdallError
-from heimdall.domain.models import VerificationCheck
-from heimdall.domain.ports import OnCheck
+from heimdall.domain.models import OnCheck, VerificationCheck
 
 if TYPE_CHECKING:
     from starlette.requests import Request

@@ -7,19 +7,19 @@ all may raise ``UnavailableError`` (dependency away, database locked past its pa
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, BinaryIO, Generic, Literal, Protocol, TypeAlias, TypeVar
+from typing import Any, BinaryIO, Generic, Literal, Protocol, TypeVar
 
 from heimdall.domain.audit import AuditEntry, AuditQuery
 from heimdall.domain.datasets import Dataset
 from heimdall.domain.events import EventType, StoredEvent, Tick
 from heimdall.domain.jobs import Claim, DeviceInfo, Job, JobStatus, PendingAction
 from heimdall.domain.metrics import VALUE_FIELDS, RawRow, TrainingMetric
-from heimdall.domain.models import Examination, TrainedModel, TrainedModelDetail, VerificationCheck
+from heimdall.domain.models import Examination, OnCheck, TrainedModel, TrainedModelDetail
 from heimdall.domain.summaries import Overview
 from heimdall.domain.upkeep import UpkeepRepository
 
@@ -437,15 +437,10 @@ class JobQueue(Protocol):
         """Give back the connection."""
 
 
-OnCheck: TypeAlias = Callable[[VerificationCheck], None]
-"""Hears of a check as soon as it is done."""
-
-
 class ModelVerifier(Protocol):
     """Loads an untrusted network in a child process without network and with limits, and repeats its samples."""
 
     def examine(self, onnx_path: Path, samples_path: Path | None, on_check: OnCheck | None = None) -> Examination:
         """Run the checks. A network that fails one is an answer, no exception; UnavailableError where nothing could be run.
-
-        ``on_check`` hears of each check as soon as it is done, in the calling thread; the answer holds them all again.
+        ``on_check`` hears of each check once it is done, in the calling thread; the answer holds them all again.
         """

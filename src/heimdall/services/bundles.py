@@ -20,8 +20,8 @@ from heimdall.domain.errors import (
     UnavailableError,
     UnsupportedMediaError,
 )
-from heimdall.domain.models import CheckFailure, Examination, ExportOptions, TrainedModelDetail, Verification, VerificationCheck
-from heimdall.domain.ports import ArtifactStore, Clock, ModelVerifier, OnCheck, Store, Transaction
+from heimdall.domain.models import CheckFailure, Examination, ExportOptions, OnCheck, TrainedModelDetail, Verification, VerificationCheck
+from heimdall.domain.ports import ArtifactStore, Clock, ModelVerifier, Store, Transaction
 from heimdall.services.audit import record
 from heimdall.services.bundle_reader import ReadBundle, explain_disk, read_bundle
 from heimdall.services.bundle_samples import make_sample_blocks

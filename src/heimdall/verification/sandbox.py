@@ -16,8 +16,7 @@ from typing import IO, Any, Final
 
 from heimdall.domain.bundles import ONNX_FIELD, clean_text
 from heimdall.domain.errors import UnavailableError
-from heimdall.domain.models import CheckFailure, Examination, TensorSpec, Verification, VerificationCheck
-from heimdall.domain.ports import OnCheck
+from heimdall.domain.models import CheckFailure, Examination, OnCheck, TensorSpec, Verification, VerificationCheck
 
 _PACKAGE_ROOT: Final = Path(__file__).resolve().parents[2]
 _START: Final = (

@@ -18,12 +18,13 @@ from heimdall.domain.models import (
     ExportOptions,
     FinalMetrics,
     Normalization,
+    OnCheck,
     Performance,
     TensorSpec,
     TrainedModelDetail,
     Verification,
 )
-from heimdall.domain.ports import ModelVerifier, OnCheck
+from heimdall.domain.ports import ModelVerifier
 from heimdall.services.bundles import BundleService
 from heimdall.services.models import ModelService
 from heimdall.storage.artifacts import FsspecArtifacts, open_artifacts

@@ -33,8 +33,7 @@ from heimdall.domain.errors import (
     UnavailableError,
     UnsupportedMediaError,
 )
-from heimdall.domain.models import CheckFailure, Examination, ExportOptions, TrainedModelDetail, Verification
-from heimdall.domain.ports import OnCheck
+from heimdall.domain.models import CheckFailure, Examination, ExportOptions, OnCheck, TrainedModelDetail, Verification
 from heimdall.services import bundle_reader
 from heimdall.verification.sandbox import SandboxVerifier
 from tests.unit.services.bundle_world import NOW, TrustingVerifier, World, add_model, make_world, read_json

@@ -21,8 +21,7 @@ from heimdall.api.responses import FileStream, entity_response, json_response, p
 from heimdall.api.schemas import ImportResult, ModelPage, RenameModel
 from heimdall.api.uploads import UPLOAD_SCHEMA, receive_bundle
 from heimdall.domain.errors import HeimdallError
-from heimdall.domain.models import ExportOptions, TrainedModelDetail
-from heimdall.domain.ports import OnCheck
+from heimdall.domain.models import ExportOptions, OnCheck, TrainedModelDetail
 
 router = APIRouter(prefix="/api/v1/training/models", tags=["models"], route_class=Route)
 
