@@ -444,6 +444,31 @@ def test_a_file_that_is_no_bundle_is_refused_and_leaves_nothing(served: Served, 
     assert (served.container.artifacts.find(""), served.api.get("/training/models").json()["total"]) == before
 
 
+def test_an_import_tells_of_each_check_as_it_is_done_where_it_is_asked_to(served: Served, tmp_path: Path) -> None:
+    origin = make_world(tmp_path / "origin")
+    add_model(origin)
+    content = origin.write_bundle("model-1", tmp_path / "lines.heimdall", description="lines").read_bytes()
+
+    def send(data: bytes) -> list[dict[str, Any]]:
+        files, headers = {"file": ("a.heimdall", data)}, {"Accept": "application/x-ndjson, application/json"}
+        with served.api.stream("POST", "/training/models/import", files=files, headers=headers) as answer:
+            assert (answer.status_code, answer.headers["content-type"]) == (200, "application/x-ndjson")
+            return [json.loads(line) for line in answer.iter_lines()]
+
+    *checks, last = send(content)
+    assert last["status"] == 201
+    assert [line["check"] for line in checks] == last["result"]["verification"]["checks"]
+    assert served.api.get(f"/training/models/{last['result']['model_id']}").json() == last["result"]["model"]
+
+    *checks, last = send(content)
+    assert ([line["check"]["name"] for line in checks], last["status"]) == (["format", "integrity"], 200)
+
+    (refused,) = send(b'{"format_version": "9.0.0"}')
+    assert refused["status"] == 422
+    assert set(refused["problem"]) == {"code", "detail", "field"}
+    problem(served.api.post("/training/models/import", json={}, headers={"Accept": "application/x-ndjson"}), 415)
+
+
 def test_an_import_that_is_no_upload_is_refused(served: Served) -> None:
     problem(served.api.post("/training/models/import", json={}), 415)
     problem(served.api.post("/training/models/import", data={"file": "text"}, files={}), 415)

@@ -420,6 +420,8 @@ export interface paths {
         /**
          * Import a bundle
          * @description Check a ``.heimdall`` file, run its model in a limited child process, and store it. A failure leaves nothing and names the check.
+         *
+         *     With ``Accept: application/x-ndjson`` each check is told as it is done, a line of JSON for each.
          */
         post: operations["import_model_api_v1_training_models_import_post"];
         delete?: never;
@@ -3935,13 +3937,20 @@ export interface operations {
             };
         };
         responses: {
-            /** @description The same bundle is already here. */
+            /** @description The same bundle is already here; or the lines of an import, whose last line says how it ended. */
             200: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["ImportResult"];
+                    "application/x-ndjson": {
+                        check?: components["schemas"]["VerificationCheck"];
+                        problem?: components["schemas"]["Problem"];
+                        result?: components["schemas"]["ImportResult"];
+                        /** @description as it would stand without lines: 200 or 201, or the error's */
+                        status?: number;
+                    };
                 };
             };
             /** @description Successful Response */

@@ -16,7 +16,6 @@ import type {
   TrainingJob,
   TrainingJobCreate,
   TrainingMetric,
-  Verification,
 } from './types'
 
 const id = encodeURIComponent
@@ -212,27 +211,4 @@ async function withReadableBody(error: unknown): Promise<unknown> {
   return error
 }
 
-export interface ImportResult {
-  model_id: string
-  verification: Verification
-  /** True where the same bundle was already here. */
-  existed: boolean
-}
-
-export async function importModel(file: File, onProgress?: (share: number) => void): Promise<ImportResult> {
-  const body = new FormData()
-  body.append('file', file, file.name)
-  try {
-    const response = await http.post<components['schemas']['ImportResult']>('/training/models/import', body, {
-      timeout: 0,
-      onUploadProgress: (event) => onProgress?.(event.total ? event.loaded / event.total : 0),
-    })
-    return {
-      model_id: response.data.model_id,
-      verification: response.data.verification,
-      existed: response.status === 200,
-    }
-  } catch (error) {
-    throw toApiError(error)
-  }
-}
+export { type ImportListener, type ImportResult, importModel } from './import-model'
