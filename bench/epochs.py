@@ -68,7 +68,7 @@ def main() -> None:
             )
 
         rows = {"bare commit": measure_commit(folder, 1000)}
-        rows["epochs alone, durable"] = measure(lambda epoch: container.attempts.record_epoch(claim, describe(epoch)), 1000)
+        rows["epochs alone, durable"] = measure(lambda epoch: container.attempts.record_epochs(claim, [describe(epoch)]), 1000)
         reports = [describe(1000 + number) for number in range(1, options.epochs + 1)]
         sink = make_sink(container, claim)
         began = time.perf_counter()

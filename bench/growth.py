@@ -69,7 +69,7 @@ def time_epochs(container: Container, job_id: str, num_epochs: int = 100) -> flo
     values = dict.fromkeys(VALUE_FIELDS, 0.5)
     busy_s = time.thread_time()
     for epoch in range(length + 1, length + 1 + num_epochs):
-        container.attempts.record_epoch(claim, make_report(claim, epoch, 2 * epoch, **values))
+        container.attempts.record_epochs(claim, [make_report(claim, epoch, 2 * epoch, **values)])
     return 1000 * (time.thread_time() - busy_s) / num_epochs
 
 

@@ -102,7 +102,7 @@ def measure_commits(browser: Browser, url: str, container: Container, num_epochs
 
     def commit() -> None:
         for epoch in range(1, num_epochs + 1):
-            container.attempts.record_epoch(claim, make_report(claim, epoch, num_epochs))
+            container.attempts.record_epochs(claim, [make_report(claim, epoch, num_epochs)])
             committed[epoch] = time.time() * 1000
             time.sleep(0.15)
 
@@ -139,7 +139,7 @@ def measure_scroll(browser: Browser, url: str, container: Container, claims: lis
     def report() -> None:
         for epoch in range(1, 100_000):
             for claim in claims:
-                container.attempts.record_epoch(claim, make_report(claim, epoch, 100_000))
+                container.attempts.record_epochs(claim, [make_report(claim, epoch, 100_000)])
                 if is_done.wait(0.02):
                     return
 

@@ -92,7 +92,7 @@ def fill_run(container: Container, num_epochs: int) -> tuple[str, Claim, list[in
 
 def append(container: Container, claim: Claim, random_: random.Random, epoch: int) -> None:
     report = make_report(claim, epoch, max(NUM_EPOCHS, epoch), **make_values(random_, epoch))
-    container.attempts.record_epoch(claim, replace(report, best_epoch=1000, best_val_loss=0.35))
+    container.attempts.record_epochs(claim, [replace(report, best_epoch=1000, best_val_loss=0.35)])
 
 
 @contextmanager

@@ -30,10 +30,12 @@ def fill_run(container: Container, num_epochs: int) -> str:
     chance = random.Random(1)
     for start in range(1, num_epochs + 1, 5000):
         with container.store.write() as tx:
+            rows = []
             for epoch in range(start, min(start + 5000, num_epochs + 1)):
                 values = {name: chance.random() for name in VALUE_FIELDS}
                 instant = NOW + timedelta(seconds=epoch)
-                tx.metrics.put(TrainingMetric(job_id=job_id, epoch=epoch, timestamp=instant, attempt=1, **values))
+                rows.append(TrainingMetric(job_id=job_id, epoch=epoch, timestamp=instant, attempt=1, **values))
+            tx.metrics.put(*rows)
     return job_id
 
 

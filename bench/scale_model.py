@@ -135,7 +135,7 @@ def time_writer(container: Container, num_epochs: int) -> float:
     _, claim = make_job(container)
     busy_s = time.thread_time()
     for epoch in range(1, num_epochs + 1):
-        container.attempts.record_epoch(claim, make_report(claim, epoch, num_epochs, **dict.fromkeys(VALUE_FIELDS, 1 / epoch)))
+        container.attempts.record_epochs(claim, [make_report(claim, epoch, num_epochs, **dict.fromkeys(VALUE_FIELDS, 1 / epoch))])
     return 1000 * (time.thread_time() - busy_s) / num_epochs
 
 

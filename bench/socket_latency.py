@@ -1,7 +1,7 @@
-"""From a worker's commit to a socket's client, and to very many of them, on the embedded default.
+"""From a worker's commit to a socket's client, and to very many of them, on the embedded default or on PostgreSQL.
 
-Run: ``.venv/bin/python -m bench.socket_latency [--events 300] [--clients 1000 5000]``. The server is its own process; commits and clients
-share the benchmark's process and clock. Targets: p95 under 30 ms for one client; 30 000 deliveries/s;
+Run: ``.venv/bin/python -m bench.socket_latency [--events 300] [--clients 1000 5000] [--database-url postgresql://…]``. The server is its
+own process; commits and clients share the benchmark's process and clock. Targets: p95 under 30 ms for one client; 30 000 deliveries/s;
 p95 60 ms for 1 000 clients, 250 ms for 5 000.
 """
 
@@ -115,7 +115,7 @@ async def measure(container: Container, server: Server, *, num_clients: int, num
     def commit() -> None:
         for epoch in range(1, num_events + 1):
             report = make_report(claim, epoch, num_events)
-            container.attempts.record_epoch(claim, report)
+            container.attempts.record_epochs(claim, [report])
             arrivals.committed[epoch + 2] = time.perf_counter()
             time.sleep(gap_s)
 
@@ -138,12 +138,13 @@ def main() -> None:
     parser.add_argument("--events", type=int, default=300)
     parser.add_argument("--clients", type=int, nargs="*", default=[100, 1000, 5000])
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--database-url")
     options = parser.parse_args()
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     with tempfile.TemporaryDirectory() as folder:
-        container = make_container(Path(folder))
-        with serve(Path(folder)) as server:
+        container = make_container(Path(folder), **({"database_url": options.database_url} if options.database_url else {}))
+        with serve(Path(folder), options.database_url) as server:
             rows = {}
 
             def run(num_clients: int, num_events: int, gap_s: float) -> Round:
@@ -157,7 +158,7 @@ def main() -> None:
                 rounds = [run(num_clients, max(20, 100_000 // num_clients), 0.0) for _ in range(options.rounds)]
                 rows[f"{num_clients} clients, deliveries/s"] = summarize([one.deliveries_per_s for one in rounds])
                 rows[f"{num_clients} clients, server us each"] = summarize([one.server_us for one in rounds])
-            print_table("commit to socket, ms (embedded)", rows)
+            print_table(f"commit to socket, ms ({'PostgreSQL' if options.database_url else 'embedded'})", rows)
         container.close()
 
 

@@ -111,7 +111,7 @@ class Served:
 
     def record(self, claim: Claim, epoch: int, **values: Any) -> None:
         total = self.container.jobs.get(claim.job_id).total_epochs
-        self.container.attempts.record_epoch(claim, make_report(claim, epoch, total, **values))
+        self.container.attempts.record_epochs(claim, [make_report(claim, epoch, total, **values)])
 
     def socket(self, path: str, **options: Any) -> ClientConnection:
         return connect(f"ws://127.0.0.1:{self.port}{path}", proxy=None, open_timeout=10, close_timeout=2, **options)

@@ -57,7 +57,7 @@ def record_epochs(container: Container) -> Work:
     def work() -> None:
         for epoch in (next(epochs) for _ in range(NUM_EPOCHS)):
             values = {name: 1.0 / (epoch + position) for position, name in enumerate(VALUE_FIELDS)}
-            container.attempts.record_epoch(claim, make_report(claim, epoch, 100_000, **values))
+            container.attempts.record_epochs(claim, [make_report(claim, epoch, 100_000, **values)])
 
     return work
 

@@ -52,7 +52,7 @@ def _train(container: Container, root: Path, *, is_disturbed: bool) -> str:
     assert claimed is not None
     claim = claimed[1]
     for epoch in range(1, NUM_EPOCHS + 1):
-        container.attempts.record_epoch(claim, make_report(claim, epoch, NUM_EPOCHS))
+        container.attempts.record_epochs(claim, [make_report(claim, epoch, NUM_EPOCHS)])
         container.attempts.save_checkpoint(claim, write_checkpoint(root, epoch * 10, epoch))
         if is_disturbed and epoch == 2:
             container.attempts.hand_back(claim)

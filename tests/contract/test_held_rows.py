@@ -1,9 +1,11 @@
 """A process that is frozen inside a transaction on PostgreSQL holds rows; what that may cost the others."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import psycopg
 import pytest
+from sqlalchemy import text
 
 from heimdall.domain.errors import UnavailableError
 from heimdall.domain.jobs import Job, JobStatus
@@ -11,7 +13,7 @@ from heimdall.domain.ports import JobQuery
 from heimdall.queue.memory import MemoryQueue
 from heimdall.services.jobs import JobSettings
 from heimdall.services.sweeper import Sweeper
-from heimdall.storage.database import SqlStore
+from heimdall.storage.database import SqlStore, SqlTransaction
 from tests.contract.samples import a_job, add, claim
 from tests.unit.services.job_bench import MemoryRegistry, SetClock
 
@@ -22,7 +24,7 @@ pytestmark = pytest.mark.scaled
 def store(migrated_postgres_url: str) -> Iterator[SqlStore]:
     store = SqlStore(migrated_postgres_url, busy_timeout_s=0.5)
     with psycopg.connect(migrated_postgres_url, autocommit=True) as connection:
-        connection.execute("TRUNCATE events, jobs, datasets RESTART IDENTITY CASCADE")
+        connection.execute("TRUNCATE events, jobs, job_changes, datasets RESTART IDENTITY CASCADE")
     yield store
     store.close()
 
@@ -68,3 +70,38 @@ def test_a_writer_that_is_frozen_between_two_statements_is_ended_by_the_server(s
         assert tx.jobs.find(JobQuery()).total == 1
     frozen.close()
     patient.close()
+
+
+def test_the_limit_on_a_writer_costs_no_round_trip_and_binds_no_reader(migrated_postgres_url: str, tmp_path: Path) -> None:
+    store = SqlStore(migrated_postgres_url, idle_writer_s=7)
+    said = tmp_path / "said"
+    with store.write() as tx:
+        assert ask_limit(tx) == "7s"
+        link = tx.connection.connection.driver_connection.pgconn
+    with said.open("wb") as file:
+        link.trace(file.fileno())
+        with store.write() as tx:
+            assert tx.connection.connection.driver_connection.pgconn is link
+        link.untrace()
+    queries = [line.partition("\tQuery\t")[2].strip(' "') for line in said.read_text().splitlines() if "\tQuery\t" in line]
+    # The first is the pool's look whether the connection lives.
+    assert queries == [";", "BEGIN; SET LOCAL idle_in_transaction_session_timeout = '7000ms'", "COMMIT"]
+    with store.read() as tx:
+        assert ask_limit(tx) == "5min"
+    store.close()
+
+
+def test_what_fails_in_a_write_leaves_nothing_behind(store: SqlStore) -> None:
+    def fail_after_a_change() -> None:
+        with store.write() as tx:
+            tx.jobs.add(a_job())
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail_after_a_change()
+    with store.read() as tx:
+        assert tx.jobs.find(JobQuery()).total == 0
+
+
+def ask_limit(tx: SqlTransaction) -> str:
+    return str(tx.connection.execute(text("SHOW idle_in_transaction_session_timeout")).scalar_one())

@@ -102,10 +102,6 @@ class AttemptService:
                 change_job(tx, job, EventType.UPDATED, now=now, reason=reason, notice=notice, silent_since=since)
         return job.notice
 
-    def record_epoch(self, claim: Claim, report: EpochReport, *, is_repeat: bool = False) -> None:
-        """Make one epoch durable; as :meth:`record_epochs`."""
-        self.record_epochs(claim, [report], is_repeat=is_repeat)
-
     def record_epochs(self, claim: Claim, reports: Sequence[EpochReport], *, is_repeat: bool = False) -> None:
         """Make consecutive epochs durable in one transaction: a metric row and an event for each, the job's progress after the last.
 

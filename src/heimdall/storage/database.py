@@ -86,6 +86,8 @@ class _Pool:
         self.engine = engine
         self.driver_error: type[Exception] = engine.dialect.loaded_dbapi.Error
         self.reader = engine if dialect.is_sqlite else engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+        # PostgreSQL's writers begin by hand, in one round trip with their limit.
+        self.writer = engine if dialect.is_sqlite else engine.execution_options(isolation_level="AUTOCOMMIT")
         # SQLite has one writer at a time. Threads of this process queue here, woken at once, instead of polling the file.
         self.turn = threading.Lock()
         self.mine = threading.local()
@@ -138,7 +140,7 @@ class SqlStore:
     def __init__(self, url: str, busy_timeout_s: float = 10.0, *, idle_writer_s: float = 10.0) -> None:
         self.url = parse_database_url(url)
         self.busy_timeout_s = busy_timeout_s
-        self._bound_writer = text(f"SET LOCAL idle_in_transaction_session_timeout = '{int(idle_writer_s * 1000)}ms'")
+        self._bounded_begin = f"BEGIN; SET LOCAL idle_in_transaction_session_timeout = '{int(idle_writer_s * 1000)}ms'"
         self._dialect = Dialect("sqlite" if self.url.get_backend_name() == "sqlite" else "postgresql")
         self._inherited: _Pool | None = None
         self._pool = _Pool(open_engine(self.url, busy_timeout_s), self._dialect)
@@ -155,11 +157,9 @@ class SqlStore:
     def write(self) -> Iterator[SqlTransaction]:
         """Open a write transaction: committed on a clean exit, rolled back on any exception."""
         pool = self._own_pool()
-        borrowed = pool.kept_writer if self._dialect.is_sqlite else pool.engine.connect
+        borrowed = pool.kept_writer if self._dialect.is_sqlite else pool.writer.connect
         with translated_faults(pool.driver_error), self._writer_turn(pool), borrowed() as connection:
-            self._begin(connection, "BEGIN IMMEDIATE")
-            if not self._dialect.is_sqlite:
-                connection.execute(self._bound_writer)
+            self._begin(connection, "BEGIN IMMEDIATE", self._bounded_begin)
             transaction = SqlTransaction(connection, self._dialect)
             yield transaction
             transaction.events.flush()
@@ -173,12 +173,15 @@ class SqlStore:
             self._begin(connection, "BEGIN")
             yield SqlTransaction(connection, self._dialect)
 
-    def _begin(self, connection: Connection, sqlite_word: str) -> None:
+    def _begin(self, connection: Connection, sqlite_words: str, postgresql_words: str | None = None) -> None:
         connection.begin()
+        driver: Any = connection.connection.driver_connection
+        # The driver is in autocommit mode (see engines.py): the transaction begins here, and with the right lock.
         if self._dialect.is_sqlite:
-            # The driver is in autocommit mode (see engines.py): the transaction begins here, and with the right lock.
-            driver: Any = connection.connection.driver_connection
-            driver.execute(sqlite_word)
+            driver.execute(sqlite_words)
+        elif postgresql_words is not None:
+            # Two statements in one round trip, which a prepared statement could not be.
+            driver.execute(postgresql_words, prepare=False)
 
     @contextmanager
     def _writer_turn(self, pool: _Pool) -> Iterator[None]:

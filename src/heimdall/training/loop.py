@@ -20,7 +20,7 @@ from heimdall.domain.jobs import PendingAction
 from heimdall.domain.metrics import TrainingMetric, name_non_finite
 from heimdall.domain.models import FinalMetrics
 from heimdall.domain.training import EpochReport, ModelDraft, Phase, TrainingOutcome, TrainingRequest, TrainingSink
-from heimdall.training.checkpoints import freeze_checkpoint
+from heimdall.training.checkpoints import CheckpointMemory, FrozenCheckpoint, freeze_checkpoint
 from heimdall.training.data import shuffle_rows
 from heimdall.training.devices import deterministic
 from heimdall.training.metrics import Summary, evaluate, summarize
@@ -105,6 +105,7 @@ class _Attempt:
         self._now = now
         self._monotonic = monotonic
         self._step = Stepper(run)
+        self._memory = CheckpointMemory()
         self._progress = Progress(
             total_epochs=self._config.epochs,
             batches_per_epoch=run.num_batches,
@@ -123,7 +124,7 @@ class _Attempt:
             return TrainingOutcome(model=self._make_model())
         except _StopAsked as stop:
             if stop.action is PendingAction.PAUSE:
-                self._save_checkpoint()
+                self._save(self._freeze())
             return TrainingOutcome(stopped_for=stop.action)
 
     def _is_finished(self) -> bool:
@@ -217,9 +218,12 @@ class _Attempt:
         state.epoch, state.batch = epoch, 0
         state.total_seconds += state.epoch_seconds
         state.epoch_seconds = state.train_seconds = 0.0
+        is_due = epoch % config.checkpoint_every_n_epochs == 0 or self._is_finished()
+        # Frozen before the epoch is handed over: the thread that writes it would take turns with the copy.
+        frozen = self._freeze() if is_due else None
         self._report(metric, epoch=epoch)
-        if epoch % config.checkpoint_every_n_epochs == 0 or self._is_finished():
-            self._save_checkpoint()
+        if frozen is not None:
+            self._save(frozen)
 
     def _measure(self, epoch: int, summary: Summary | None) -> TrainingMetric:
         state, run = self._state, self._run
@@ -262,8 +266,10 @@ class _Attempt:
             )
         )
 
-    def _save_checkpoint(self) -> None:
-        frozen = freeze_checkpoint(self._state, self._run.identity)
+    def _freeze(self) -> FrozenCheckpoint:
+        return freeze_checkpoint(self._state, self._run.identity, self._memory)
+
+    def _save(self, frozen: FrozenCheckpoint) -> None:
         self._sink.save_checkpoint(lambda: frozen.write(self._run.request.work_dir))
 
     def _make_model(self) -> ModelDraft:

@@ -156,7 +156,7 @@ class JobBench:
         return claimed[1]
 
     def record_epoch(self, claim: Claim, epoch: int, **kwargs: bool) -> None:
-        self.attempts.record_epoch(claim, self.report(claim, epoch), **kwargs)
+        self.attempts.record_epochs(claim, [self.report(claim, epoch)], **kwargs)
 
     def report(self, claim: Claim, epoch: int) -> EpochReport:
         metric = TrainingMetric(

@@ -227,3 +227,43 @@ def test_a_checkpoint_written_later_holds_the_moment_it_was_frozen(lab):
     later = frozen.write(request.work_dir / "..")
     assert later.sha256 == at_once.sha256
     assert checkpoints.freeze_checkpoint(run.state, run.identity).write(request.work_dir).sha256 != at_once.sha256
+
+
+def test_copies_of_one_run_reuse_the_memory_of_those_that_are_written_and_only_of_those(lab):
+    request = lab.request(model_architecture="mlp-baseline")
+    run = prepare_run(request)
+    step, memory = Stepper(run), checkpoints.CheckpointMemory()
+    rows = torch.from_numpy(run.fit_rows[:32])
+
+    def freeze() -> tuple[checkpoints.FrozenCheckpoint, str]:
+        """Take a step and freeze it, and say what an untouched copy of the same moment hashes to."""
+        step(rows)
+        frozen = checkpoints.freeze_checkpoint(run.state, run.identity, memory)
+        return frozen, checkpoints.freeze_checkpoint(run.state, run.identity).write(request.work_dir).sha256
+
+    def places(frozen: checkpoints.FrozenCheckpoint) -> set[int]:
+        return {tensor.data_ptr() for name, tensor in frozen.tensors.items() if name.startswith("model.")}
+
+    first, first_sha256 = freeze()
+    second, second_sha256 = freeze()
+    assert not places(first) & places(second)
+    assert first.write(request.work_dir).sha256 == first_sha256
+    third, third_sha256 = freeze()
+    assert places(third) == places(first)
+    assert second.write(request.work_dir).sha256 == second_sha256
+    assert third.write(request.work_dir).sha256 == third_sha256
+
+
+def test_a_copy_that_could_not_be_written_keeps_its_memory_for_the_next_try(lab, monkeypatch):
+    request = lab.request(model_architecture="mlp-baseline")
+    run = prepare_run(request)
+    memory = checkpoints.CheckpointMemory()
+    frozen = checkpoints.freeze_checkpoint(run.state, run.identity, memory)
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoints.os, "fsync", lambda _: (_ for _ in ()).throw(OSError(errno.ENOSPC, "No space left on device")))
+        with pytest.raises(StorageFullError):
+            frozen.write(request.work_dir)
+    expected = checkpoints.freeze_checkpoint(run.state, run.identity).write(request.work_dir).sha256
+    Stepper(run)(torch.from_numpy(run.fit_rows[:32]))
+    checkpoints.freeze_checkpoint(run.state, run.identity, memory)
+    assert frozen.write(request.work_dir).sha256 == expected
