@@ -38,7 +38,7 @@ class Batch(NamedTuple):
     @property
     def inputs(self) -> tuple[Tensor, ...]:
         """What the network is called with."""
-        known = [tensor for tensor in (self.estimate_BP, self.iq_BRT2) if tensor is not None]
+        known = [tensor for tensor in (self.iq_BRT2, self.estimate_BP) if tensor is not None]
         return (self.features_BRF, self.mask_BR, self.receiver_BR, *known)
 
 

@@ -8,15 +8,18 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import nn
 
 from heimdall.datasets.splits import make_split
 from heimdall.datasets.storage import DatasetArrays, open_dataset
-from heimdall.domain.catalogue import HOW_TO_KEEP_IQ, get_architecture
+from heimdall.domain.catalogue import HOW_TO_KEEP_IQ, Architecture, get_architecture
 from heimdall.domain.errors import CheckpointError, TrainingError
 from heimdall.domain.training import TrainingRequest
+from heimdall.training.architectures.arrival_layer import ArrivalLayer
 from heimdall.training.architectures.build import build_network, place_in_frame
 from heimdall.training.architectures.iq_encoder import IqLocalizer
 from heimdall.training.architectures.iq_front import IqFront, Samples
+from heimdall.training.architectures.iq_residual import IqResidualLocalizer
 from heimdall.training.architectures.localizer import Localizer, Scaling
 from heimdall.training.architectures.residual import ResidualLocalizer
 from heimdall.training.checkpoints import Identity, identify, restore_checkpoint
@@ -55,7 +58,7 @@ class Run:
     @property
     def with_iq(self) -> bool:
         """Whether the network works on samples."""
-        return isinstance(self.state.model, IqLocalizer)
+        return isinstance(self.state.model, IqLocalizer | IqResidualLocalizer)
 
     @property
     def num_batches(self) -> int:
@@ -113,7 +116,9 @@ def prepare_run(request: TrainingRequest, *, check_in: Callable[[], None] = lamb
         train_rows=train_rows,
         fit_rows=fit_rows,
         calibration_sets=physics.calibration_sets if physics else (),
-        calibration_examples=Examples(arrays, scaling, device, physics.calibration_NP) if physics else examples,
+        calibration_examples=Examples(arrays, scaling, device, physics.calibration_NP, with_iq=architecture.needs_iq)
+        if physics
+        else examples,
         val_rows=val_rows,
         batch_borders=borders,
         radius_m=config.accuracy_radius_m or request.dataset.accuracy_radius_m or arrays.manifest.accuracy_radius_m,
@@ -163,13 +168,7 @@ def _make_state(
     torch.manual_seed(config.seed)
     architecture = get_architecture(config.model_architecture)
     network = build_network(architecture, num_features=len(arrays.feature_names), num_receivers=len(arrays.receivers))
-    if physics:
-        column = arrays.feature_index("rssi_dbm") if arrays.has_feature("rssi_dbm") else None
-        model: Localizer = ResidualLocalizer(network, scaling, physics.layer, strength_column=column).to(device)
-    elif architecture.needs_iq:
-        model = IqLocalizer(network, scaling, IqFront(describe_samples(arrays), scaling.target_scale_m)).to(device)
-    else:
-        model = place_in_frame(architecture, network, scaling).to(device)
+    model = _place(architecture, network, arrays, scaling, physics).to(device)
     return RunState(
         model=model,
         optimizer=make_optimizer(model, config),
@@ -177,3 +176,16 @@ def _make_state(
         record=torch.zeros(steps_per_epoch, 3, device=device),
         scaler=torch.amp.GradScaler(device.type) if config.precision == "fp16" else None,
     )
+
+
+def _place(architecture: Architecture, network: nn.Module, arrays: DatasetArrays, scaling: Scaling, physics: Physics | None) -> Localizer:
+    """Return the network in the frame of the data set, with the physics and the samples that it works on."""
+    column = arrays.feature_index("rssi_dbm") if arrays.has_feature("rssi_dbm") else None
+    front = IqFront(describe_samples(arrays), scaling.target_scale_m) if architecture.needs_iq else None
+    if physics is None:
+        return place_in_frame(architecture, network, scaling) if front is None else IqLocalizer(network, scaling, front)
+    if front is None:
+        return ResidualLocalizer(network, scaling, physics.layer, strength_column=column)
+    if not isinstance(physics.layer, ArrivalLayer):
+        raise TypeError(f"'{architecture.id}' needs times of arrival to compare its samples with")
+    return IqResidualLocalizer(network, scaling, physics.layer, front, strength_column=column)
