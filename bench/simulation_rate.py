@@ -18,6 +18,7 @@ import numpy as np  # noqa: E402  (threads are set before NumPy loads)
 from bench.reporting import print_table, summarize  # noqa: E402
 from heimdall.domain.datasets import SyntheticDatasetConfig  # noqa: E402
 from heimdall.rf.capture import Channel, Scene, simulate_capture  # noqa: E402
+from heimdall.rf.captured import CaptureGenerator  # noqa: E402
 from heimdall.rf.geodesy import enu_to_geodetic, geodetic_to_enu  # noqa: E402
 from heimdall.rf.longley_rice import LongleyRicePathLoss  # noqa: E402
 from heimdall.rf.network import load_default_network  # noqa: E402
@@ -29,6 +30,7 @@ from heimdall.rf.waveforms import make_waveform  # noqa: E402
 NETWORK = load_default_network()
 TARGETS_PER_S = {
     "captures, 7 receivers, 16 kS/s, 0.2 s voice, 3 echoes": 300,
+    "captures simulated and measured, flat 12.5 kHz, as a data set has them": 300,
     "feature examples": 5_000,
     "terrain paths, 90 points": 3_000,
     "conversions": 1_000_000,
@@ -42,6 +44,12 @@ def simulate_captures(count: int = 200) -> int:
         sent = make_waveform("nbfm-voice", generator, 3360, 16_000.0)
         simulate_capture(sent, scene, generator, num_samples=3200, channel=Channel(num_echoes=3))
     return count
+
+
+def measure_captures(count: int = 100) -> int:
+    config = SyntheticDatasetConfig(name="bench", num_examples=count, signal="captures", waveform="flat-12k5")
+    block = SyntheticGenerator(config, NETWORK).block(0)
+    return len(CaptureGenerator(config, NETWORK).measure(block, 0, range(count)).heard)
 
 
 def simulate_features(count: int = 20_480) -> int:
@@ -65,7 +73,7 @@ def convert_positions(count: int = 500_000) -> int:
 
 
 WORK: dict[str, Callable[[], int]] = dict(
-    zip(TARGETS_PER_S, (simulate_captures, simulate_features, compute_paths, convert_positions), strict=True)
+    zip(TARGETS_PER_S, (simulate_captures, measure_captures, simulate_features, compute_paths, convert_positions), strict=True)
 )
 
 

@@ -17,7 +17,7 @@ from heimdall.storage.database import SqlStore
 from heimdall.storage.memory import MemoryStore
 
 POSTGRES_URL = os.environ.get("HEIMDALL_TEST_POSTGRES_URL", "postgresql://postgres@127.0.0.1:5432/test")
-TABLES = ("audit", "events", "metrics", "logs", "jobs", "datasets", "models", "tombstones", "holds")
+TABLES = ("audit", "events", "metrics", "logs", "jobs", "job_changes", "datasets", "models", "tombstones", "holds")
 
 
 @dataclass

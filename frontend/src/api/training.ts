@@ -81,8 +81,12 @@ export interface MetricRange {
   series?: string
 }
 
-export const getMetrics = (jobId: string, range: MetricRange = {}) =>
-  request<TrainingMetric[]>({ url: `/training/jobs/${id(jobId)}/metrics`, params: range })
+export const getMetrics = (jobId: string, range: MetricRange = {}, signal?: AbortSignal) =>
+  request<TrainingMetric[]>({
+    url: `/training/jobs/${id(jobId)}/metrics`,
+    params: range,
+    ...(signal ? { signal } : {}),
+  })
 
 /** The series of each chart. Rows are thinned by what they carry: asked for by themselves, few series keep many extremes. */
 const CHARTS = [
@@ -95,10 +99,10 @@ const CHARTS = [
 export const POINTS_PER_SERIES = 400
 
 /** A run too long for every epoch of it: rows of which each carries the series that it was chosen for. */
-export async function getLongRun(jobId: string, range: MetricRange): Promise<TrainingMetric[]> {
+export async function getLongRun(jobId: string, range: MetricRange, signal?: AbortSignal): Promise<TrainingMetric[]> {
   const parts = await Promise.all(
     CHARTS.map((names) =>
-      getMetrics(jobId, { ...range, series: names.join(), max_points: names.length * POINTS_PER_SERIES }),
+      getMetrics(jobId, { ...range, series: names.join(), max_points: names.length * POINTS_PER_SERIES }, signal),
     ),
   )
   return parts.reduce((rows, part) => mergeRows(rows, part))

@@ -50,14 +50,71 @@ export function curveOf<R extends CurveRow>(
   return { points, broken }
 }
 
-/** The points a window shows, with one neighbour on each side so that the line reaches the edge. */
+const known = new WeakMap<readonly CurveRow[], Map<string, Curve>>()
+
+/** The same curve for the same rows: while only the window moves, nothing is read from the rows again. `key` names all else. */
+export function keptCurve(rows: readonly CurveRow[], key: string, make: () => Curve): Curve {
+  const curves = known.get(rows) ?? new Map<string, Curve>()
+  const curve = curves.get(key) ?? make()
+  known.set(rows, curves.set(key, curve))
+  return curve
+}
+
+/** Index of the first item at `from` or beyond; the items are in order of x. */
+function firstAt<T>(items: readonly T[], from: number, xOf: (item: T) => number): number {
+  let [low, high] = [0, items.length]
+  while (low < high) {
+    const middle = (low + high) >> 1
+    const item = items[middle]
+    if (item !== undefined && xOf(item) < from) low = middle + 1
+    else high = middle
+  }
+  return low
+}
+
+/** The rows whose place lies in the window. */
+export function rowsInWindow<R extends CurveRow>(
+  rows: readonly R[],
+  [low, high]: readonly [number, number],
+  x: (row: CurveRow) => number,
+): readonly R[] {
+  const start = firstAt(rows, low, x)
+  let end = firstAt(rows, high, x)
+  while (end < rows.length && x(rows[end] as R) <= high) end += 1
+  return rows.slice(start, end)
+}
+
+/** The points a window shows, with one neighbour on each side so that the line reaches the edge; none of a line that is all outside. */
 export function clipToWindow(points: readonly Point[], window: readonly [number, number] | null): readonly Point[] {
   if (!window) return points
-  let start = points.findIndex((point) => point.x >= window[0])
-  if (start < 0) start = points.length
-  let end = start
+  const [first, last] = [points[0], points.at(-1)]
+  if (!first || !last || last.x < window[0] || first.x > window[1]) return []
+  const start = firstAt(points, window[0], (point) => point.x)
+  let end = firstAt(points, window[1], (point) => point.x)
   while (end < points.length && (points[end]?.x ?? 0) <= window[1]) end += 1
   return points.slice(Math.max(0, start - 1), end + 1)
+}
+
+/**
+ * The heights a line has between two places: its points there, and where it crosses the edges. A neighbour outside of the window
+ * draws the line to the edge, and may itself lie far above or below everything that is seen.
+ */
+export function seenValues(points: readonly Point[], [low, high]: readonly [number, number], isLog: boolean): number[] {
+  const values: number[] = []
+  const [to, from] = isLog ? [Math.log, Math.exp] : [Number, Number]
+  let before: Point | null = null
+  for (const point of points) {
+    if (isLog && point.y <= 0) continue
+    if (before)
+      for (const edge of [low, high])
+        if (before.x < edge && edge < point.x) {
+          const share = (edge - before.x) / (point.x - before.x)
+          values.push(from(to(before.y) + share * (to(point.y) - to(before.y))))
+        }
+    if (point.x >= low && point.x <= high) values.push(point.y)
+    before = point
+  }
+  return values
 }
 
 /** Epochs inside a window of the x axis, for asking the engine again. */

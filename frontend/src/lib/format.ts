@@ -27,6 +27,21 @@ export function formatMetres(value: number | null | undefined): string {
   return Math.abs(value) >= 10_000 ? `${formatNumber(value / 1000, 3)} km` : `${formatNumber(value, 3)} m`
 }
 
+/** Round numbers, of which neighbours must not look alike. */
+const TICK_DIGITS = 6
+
+/** At an axis, whose figures stand below one another: of one unit from a kilometre on. */
+export function formatMetresTick(value: number): string {
+  return Math.abs(value) >= 1000
+    ? `${formatNumber(value / 1000, TICK_DIGITS)} km`
+    : `${formatNumber(value, TICK_DIGITS)} m`
+}
+
+/** At a logarithmic axis: decades in one form. */
+export function formatDecadeTick(value: number): string {
+  return value < 0.01 ? Number(value.toPrecision(TICK_DIGITS)).toExponential() : formatNumber(value)
+}
+
 /** 257 -> "257 ns", 2100 -> "2.1 µs". */
 export function formatNanoseconds(value: number | null | undefined): string {
   if (value === null || value === undefined) return NONE
@@ -137,3 +152,8 @@ export function plural(count: number, one: string, many = `${one}s`): string {
 const inThousands = (value: number): string => String(value).replace(/\B(?=(\d{3})+$)/g, '\u202f')
 
 const pad = (value: number): string => String(Math.floor(value)).padStart(2, '0')
+
+/** A name that gives way in its middle where it stands in a sentence: runs are told apart by how their names begin, or how they end. */
+export function shortName(name: string): string {
+  return name.length > 48 ? `${name.slice(0, 30).trimEnd()}…${name.slice(-14).trimStart()}` : name
+}

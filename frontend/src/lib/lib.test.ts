@@ -1,18 +1,21 @@
 import { describe, expect, it } from 'vitest'
 import { growDomain, keepDomain } from '@/components/charts/steady'
 import { makeJob, makeMetric } from '@/test/samples'
-import { countGaps, curveOf, epochsOfWindow, makeX } from './curves'
+import { clipToWindow, countGaps, curveOf, epochsOfWindow, keptCurve, makeX, rowsInWindow } from './curves'
 import { fileStem } from './download'
 import { formSchema } from './field-schema'
 import {
   describeCoverage,
   formatClock,
+  formatDecadeTick,
   formatDuration,
   formatMetres,
+  formatMetresTick,
   formatNumber,
   formatProgress,
   formatRoughly,
   formatSeconds,
+  shortName,
 } from './format'
 import { judgeFreshness } from './freshness'
 import { estimateRun, toCli, toCurl, toFormValues } from './job-form'
@@ -64,6 +67,26 @@ describe('format', () => {
     expect([4, 43, 130, 5400].map(formatRoughly)).toEqual(['a few seconds', 'about 40 s', 'about 2 min', 'about 1.5 h'])
   })
   it('progress never claims 100 before it is done', () => expect(formatProgress(99.96)).toBe('99 %'))
+  it('an axis has one unit and one form, and neighbours that differ', () => {
+    expect([0, 500, 5000, 12_345, 12_346].map(formatMetresTick)).toEqual([
+      '0 m',
+      '500 m',
+      '5 km',
+      '12.345 km',
+      '12.346 km',
+    ])
+    expect([0.02, 0.002, 0.001, 0.00185, 5e-6].map(formatDecadeTick)).toEqual([
+      '0.02',
+      '2e-3',
+      '1e-3',
+      '1.85e-3',
+      '5e-6',
+    ])
+  })
+  it('a long name in a sentence keeps how it begins and how it ends', () => {
+    expect(shortName('a short one')).toBe('a short one')
+    expect(shortName(`${'valley '.repeat(20)}seed 2`)).toBe('valley valley valley valley va…valley seed 2')
+  })
   it('metres turn into kilometres', () => expect([134.2, 20_722].map(formatMetres)).toEqual(['134 m', '20.7 km']))
 })
 
@@ -96,6 +119,7 @@ describe('series', () => {
   it('makes domains and ticks', () => {
     expect(paddedDomain([], false)).toEqual([0, 1])
     expect(paddedDomain([1, 1], false)[1]).toBeGreaterThan(1)
+    expect(paddedDomain([0, 0], false)).toEqual([0, 1])
     expect(paddedDomain([-1, 0, 10], true)[0]).toBeGreaterThan(0)
     expect(roundTicks([1, 31], 6, true)).toEqual([5, 10, 15, 20, 25, 30])
     expect(logTicks([0.0009, 0.011])).toEqual([0.001, 0.002, 0.005, 0.01])
@@ -328,5 +352,35 @@ describe('labels of levels', () => {
     expect(sorted.every((place, index) => index === 0 || place - (sorted[index - 1] ?? 0) >= 14)).toBe(true)
     expect(Math.max(...shown)).toBe(120)
     expect(shown[2]).toBe(40)
+  })
+})
+
+describe('a window of rows', () => {
+  const rows = [1, 2, 3, 5, 8].map((epoch) => makeMetric(epoch))
+  const epochs = (low: number, high: number) =>
+    rowsInWindow(rows, [low, high], (row) => row.epoch).map((row) => row.epoch)
+
+  it('holds what lies in it, its edges too', () => {
+    expect([epochs(2, 5), epochs(2.5, 4), epochs(-1, 99), epochs(6, 7), epochs(9, 12)]).toEqual([
+      [2, 3, 5],
+      [3],
+      [1, 2, 3, 5, 8],
+      [],
+      [],
+    ])
+  })
+
+  it('draws to its edges, and nothing of a line that is all outside', () => {
+    const points = [1, 2, 3, 5, 8].map((x) => ({ x, y: x }))
+    const places = (low: number, high: number) => clipToWindow(points, [low, high]).map((point) => point.x)
+    expect([places(2, 3), places(6, 7), places(9, 12), places(-3, 0)]).toEqual([[1, 2, 3, 5], [5, 8], [], []])
+  })
+
+  it('reads a curve once from the same rows', () => {
+    const make = () => curveOf(rows, 'val_loss', (row) => row.epoch)
+    const curve = keptCurve(rows, 'val_loss', make)
+    expect(keptCurve(rows, 'val_loss', make)).toBe(curve)
+    expect(keptCurve(rows, 'train_loss', make)).not.toBe(curve)
+    expect(keptCurve([...rows], 'val_loss', make)).not.toBe(curve)
   })
 })

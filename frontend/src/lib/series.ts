@@ -82,6 +82,7 @@ export function paddedDomain(values: readonly number[], isLog: boolean): [number
   }
   if (low > high) return isLog ? [0.1, 1] : [0, 1]
   if (isLog) return [low / 1.15, high * 1.15]
+  if (low === 0 && high === 0) return [0, 1]
   const air = (high - low || Math.abs(high) || 1) * 0.06
   const floor = low >= 0 ? Math.max(0, low - air) : low - air
   return [floor, high + air]

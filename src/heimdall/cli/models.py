@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -99,6 +100,28 @@ def _print_model(session: Session, model: dict[str, Any]) -> None:
     )
     print_baselines(session.out, model.get("baselines") or [])
     _print_verification(session, model.get("verification") or {})
+
+
+@add_command(app, "evaluation")
+def show_evaluation(session: Session, model: ModelReference) -> None:
+    """Show errors on held-out examples and the size of the ellipses; --json gives all."""
+    found = session.client.get(f"/training/models/{find_model(session.client, model)['id']}/evaluation")
+    levels, radii = found["ellipse_levels"] or (), found["ellipse_radii"] or ()
+    errors = sorted(error for error in found["error_m"] if error is not None)
+    session.out.result(
+        found,
+        lambda: session.out.details(
+            [
+                ("held-out examples", found["total"]),
+                ("shown here", found["num_rows"]),
+                ("median error", format_metres(statistics.median(errors)) if errors else None),
+                *(
+                    (f"radius of the {format_share(level)} ellipse", f"{radius:.2f} standard deviations")
+                    for level, radius in zip(levels, radii, strict=True)
+                ),
+            ]
+        ),
+    )
 
 
 @add_command(app, "export")
@@ -204,7 +227,7 @@ def describe_model_loss(model: dict[str, Any]) -> str:
 
 @app.command("verify")
 def verify_bundle(file: BundlePath, as_json: AsJson = False) -> None:
-    """Check a .heimdall file here, without a server: form, hashes, network, and its samples run again."""
+    """Check a .heimdall file here, without a server: form, hashes, network, samples run again."""
     from heimdall.cli.output import Output
     from heimdall.cli.verify import verify_file
 

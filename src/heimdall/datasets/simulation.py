@@ -38,6 +38,10 @@ CAPTURE_CHUNK_EXAMPLES: Final = 128
 _CAPTURE_CHUNK_SAMPLES: Final = 1 << 19
 """Of one receiver, in a chunk of captures: long captures come in smaller chunks."""
 
+_REVISION: Final = 2
+"""Of what a config and a seed give. Raise it where they give other bytes: a build begun before an upgrade then makes its chunks again."""
+_REVISION_NAME: Final = "revision"
+
 
 class Simulation:
     """The making of one simulated data set.
@@ -187,13 +191,15 @@ def _bandwidth_hz(config: SyntheticDatasetConfig) -> float:
 
 def save_chunk(chunk: ExampleChunk, path: Path) -> None:
     """Write a chunk as a file of its own, ``.npz``."""
-    np.savez(path, allow_pickle=False, **{name: values for name, values in vars(chunk).items() if values is not None})
+    values = {name: values for name, values in vars(chunk).items() if values is not None}
+    np.savez(path, allow_pickle=False, **values, **{_REVISION_NAME: np.int64(_REVISION)})
 
 
 def load_chunk(path: Path) -> ExampleChunk | None:
-    """Read what :func:`save_chunk` wrote, or None where the file is damaged."""
+    """Read what :func:`save_chunk` wrote, or None where the file is damaged or of another revision."""
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
-            return ExampleChunk(**{name: stored[name] for name in stored.files})
+            values = {name: stored[name] for name in stored.files}
+        return ExampleChunk(**values) if values.pop(_REVISION_NAME, None) == _REVISION else None
     except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile):
         return None

@@ -119,7 +119,10 @@ class JobRepository(Protocol):
         """Return how many jobs are in each of the six states."""
 
     def fingerprint(self) -> str:
-        """Return a short text that changes whenever any job is added, changed or removed (for ETags)."""
+        """Return a short text that changes whenever any job is added, changed or removed (for ETags).
+
+        Costs the same for any number of jobs. Relies on an event for each step of ``last_seq``.
+        """
 
     def claim(self, job_id: str, *, worker_id: str, lease_until: datetime, now: datetime) -> Job | None:
         """Take a pending job without a pending action: running, attempt + 1, last_seq + 1, version + 1. None where it is not pending."""

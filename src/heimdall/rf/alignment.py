@@ -71,5 +71,7 @@ def _solve(pair: IntArray, difference: FloatArray, weight: FloatArray, num_recei
     design = np.zeros((len(pair), num_receivers))
     design[np.arange(len(pair)), pair[:, 0]], design[np.arange(len(pair)), pair[:, 1]] = 1.0, -1.0
     normal = design.T @ (weight[:, None] * design)
-    covariance = np.linalg.pinv(normal, rcond=_RELATIVE_RIDGE, hermitian=True)
+    value, vector = np.linalg.eigh(normal)  # a pseudo-inverse: the mean over connected receivers is free
+    is_kept = value > _RELATIVE_RIDGE * value[-1]
+    covariance = (vector[:, is_kept] / value[is_kept]) @ vector[:, is_kept].T
     return np.asarray(covariance @ (design.T @ (weight * difference))), np.asarray(covariance)

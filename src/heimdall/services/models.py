@@ -101,7 +101,9 @@ class ModelService:
         -------
         dict
             ``total``, ``num_rows`` and equally long columns: ``row``, ``truth_enu_m`` and ``prediction_enu_m`` ([east, north] m),
-            ``error_m``, ``covariance_m2`` ([[xx, xy], [xy, yy]]), ``num_heard``; a number that is not finite is null.
+            ``error_m``, ``covariance_m2`` ([[xx, xy], [xy, yy]]), ``num_heard``; a number that is not finite is null. For all rows,
+            ``ellipse_levels`` and ``ellipse_radii``: the share that each ellipse is to hold and its radius in standard deviations of the
+            covariance, as calibration found it; null of a model that was trained before they were kept.
 
         Raises
         ------
@@ -115,6 +117,7 @@ class ModelService:
 
         with self._artifacts.open(model.evaluation_key) as source:
             tensors = load(source.read())
+        ellipses = {name: None if name not in tensors else _to_json(tensors.pop(name)) for name in ("ellipse_levels", "ellipse_radii")}
         total = len(tensors["truth_enu_m"])
         kept = _thin(total, max(1, max_rows))
         columns = {name: _to_json(tensor[kept]) for name, tensor in tensors.items()}
@@ -122,7 +125,7 @@ class ModelService:
             None if None in (*truth, *found) else math.dist(truth, found)
             for truth, found in zip(columns["truth_enu_m"], columns["prediction_enu_m"], strict=True)
         ]
-        return {"total": total, "num_rows": len(kept), "accuracy_radius_m": model.accuracy_radius_m, **columns}
+        return {"total": total, "num_rows": len(kept), "accuracy_radius_m": model.accuracy_radius_m, **ellipses, **columns}
 
 
 def _thin(total: int, max_rows: int) -> list[int]:

@@ -20,7 +20,7 @@ from heimdall.storage.column_types import JsonText
 from heimdall.storage.database import SqlStore, SqlTransaction
 from heimdall.storage.engines import open_engine, parse_database_url
 from heimdall.storage.schema import HEAD_REVISION, read_revision, upgrade
-from heimdall.storage.tables import audit, datasets, events, holds, jobs, metadata, metric_summaries, models, tombstones
+from heimdall.storage.tables import audit, datasets, events, holds, job_changes, jobs, metadata, metric_summaries, models, tombstones
 
 _BATCH: Final = 1000
 
@@ -31,8 +31,8 @@ def _as_raw(table: Table) -> Table:
     return Table(table.name, MetaData(), *columns)
 
 
-_SAVED: Final = [table for table in metadata.sorted_tables if table not in (tombstones, holds, metric_summaries)]
-"""Parents before children. Tombstones and holds speak of files that no backup contains; summaries fill themselves."""
+_SAVED: Final = [table for table in metadata.sorted_tables if table not in (tombstones, holds, metric_summaries, job_changes)]
+"""Parents before children. Tombstones and holds speak of files that no backup contains; summaries and counts fill themselves."""
 _RAW: Final = {table.name: _as_raw(table) for table in _SAVED}
 
 
@@ -124,7 +124,7 @@ class SqlArchive:
             if connection.dialect.name == "postgresql":
                 connection.execute(text(f"LOCK TABLE {', '.join(table.name for table in metadata.sorted_tables)} IN ACCESS EXCLUSIVE MODE"))
             for table in reversed(metadata.sorted_tables):
-                if table is not audit:
+                if table not in (audit, job_changes):
                     connection.execute(delete(table))
             known = {tuple(row)[1:] for row in connection.execute(select(_RAW["audit"]))}
             for table in _SAVED:

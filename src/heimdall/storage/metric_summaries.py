@@ -24,7 +24,8 @@ _PUT: Final = DriverStatement(
     "INSERT INTO metric_summaries (job_id, level, bucket, body) VALUES (:job, :level, :bucket, :body)"
     " ON CONFLICT (job_id, level, bucket) DO UPDATE SET body = excluded.body"
 )
-_DROP_FINEST: Final = DriverStatement("DELETE FROM metric_summaries WHERE job_id = :job AND level = 0 AND bucket = :bucket")
+# One place at a time, by its key: SQLite answers several joined by OR with a walk over all summaries of the run.
+_DROP: Final = DriverStatement("DELETE FROM metric_summaries WHERE job_id = :job AND level = :level AND bucket = :bucket")
 _columns: Final = metric_summaries.c
 
 _Stretch = tuple[int, int]
@@ -47,9 +48,10 @@ class SqlMetricSummaries:
     def note(self, job_id: str, epochs: Sequence[int]) -> None:
         """Make the summaries true again after the rows of these epochs were written."""
         for bucket in dict.fromkeys((epoch - 1) // FINEST_EPOCHS for epoch in epochs):
-            if _DROP_FINEST.run(self._connection, self._dialect, {"job": job_id, "bucket": bucket}):
+            if _DROP.run(self._connection, self._dialect, {"job": job_id, "level": 0, "bucket": bucket}):
                 first = bucket * FINEST_EPOCHS
-                self._drop(job_id, [(level, first // level_width(level)) for level in range(1, NUM_LEVELS)])
+                above = [{"job": job_id, "level": level, "bucket": first // level_width(level)} for level in range(1, NUM_LEVELS)]
+                _DROP.run_many(self._connection, self._dialect, above)
         for epoch in epochs:
             if epoch % FINEST_EPOCHS == 0:
                 self._write(job_id, epoch)
@@ -86,10 +88,6 @@ class SqlMetricSummaries:
             *(and_(_columns.level == level, _columns.bucket >= epoch // level_width(level)) for level in range(NUM_LEVELS))
         )
         self._connection.execute(delete(metric_summaries).where(_columns.job_id == job_id, reaches_beyond))
-
-    def _drop(self, job_id: str, places: list[tuple[int, int]]) -> None:
-        named = or_(*(and_(_columns.level == level, _columns.bucket == bucket) for level, bucket in places))
-        self._connection.execute(delete(metric_summaries).where(_columns.job_id == job_id, named))
 
     def _write(self, job_id: str, last_epoch: int) -> None:
         """Write the summaries of all levels that end at ``last_epoch``, as far as what they merge is there."""

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Engine, text
 from heimdall.domain.errors import UnavailableError
 from heimdall.storage.dialects import MIGRATION_LOCK
 
-HEAD_REVISION: Final = "0007"
+HEAD_REVISION: Final = "0008"
 """The newest revision below ``migrations/versions``; a test holds it true."""
 
 MIGRATIONS_DIR: Final = Path(__file__).parent / "migrations"

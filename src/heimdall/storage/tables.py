@@ -71,8 +71,18 @@ jobs: Final = Table(
     Column("silent_since", InstantColumn),
     Index(None, "created_at", "id"),
     Index(None, "name_folded", "id"),
-    Index(None, "status", "version"),
+    Index(None, "status", "created_at", "id"),
     Index(None, "dataset_id"),
+)
+
+job_changes: Final = Table(
+    "job_changes",
+    metadata,
+    # Triggers of the migration write here and fold what they wrote, so that there are never many rows. A row says by how many the jobs of
+    # a state became more or fewer, or with 0 that one changed without an event.
+    Column("position", _POSITION, primary_key=True, autoincrement=True),
+    Column("status", CleanText, nullable=False),
+    Column("num_jobs", Integer, nullable=False),
 )
 
 metrics: Final = Table(

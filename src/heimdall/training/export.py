@@ -35,7 +35,7 @@ from heimdall.training.architectures.mixture import MixtureLocalizer
 from heimdall.training.architectures.residual import ResidualLocalizer
 from heimdall.training.baselines import measure_baselines
 from heimdall.training.breakdown import break_down, find_heard
-from heimdall.training.calibration import NOMINAL_RADII, find_radii
+from heimdall.training.calibration import LEVELS, NOMINAL_RADII, find_radii
 from heimdall.training.metrics import Evaluation, evaluate, summarize
 from heimdall.training.preparation import Run
 from heimdall.training.state import hash_weights
@@ -124,7 +124,7 @@ def draft_model(run: Run, *, check_in: Callable[[], None]) -> ModelDraft:
     logger.info("onnx_repeats_pytorch", extra={"largest_difference_m": float(f"{parity.position_m:.3g}")})
     sample_rows = _spread(run.val_rows, NUM_SAMPLES)
     _write_samples(folder / "samples.safetensors", run, session, sample_rows)
-    _write_evaluation(folder / "evaluation.safetensors", run, evaluation)
+    _write_evaluation(folder / "evaluation.safetensors", run, evaluation, best.ellipse_radii)
     check_in()
     logger.info("measuring_latency")
     latency_ms, torch_latency_ms = measure_latency(graph, session, _gather(run, run.val_rows[:1]))
@@ -311,7 +311,7 @@ def _write_samples(path: Path, run: Run, session: onnxruntime.InferenceSession, 
     _write(path, tensors)
 
 
-def _write_evaluation(path: Path, run: Run, evaluation: Evaluation) -> None:
+def _write_evaluation(path: Path, run: Run, evaluation: Evaluation, ellipse_radii: tuple[float, ...]) -> None:
     rows = run.val_rows
     _write(
         path,
@@ -321,6 +321,8 @@ def _write_evaluation(path: Path, run: Run, evaluation: Evaluation) -> None:
             "covariance_m2": evaluation.covariance_V22.astype(np.float32),
             "num_heard": find_heard(run.arrays, rows).sum(axis=1).astype(np.int32),
             "row": rows.astype(np.int64),
+            "ellipse_levels": np.array(LEVELS),
+            "ellipse_radii": np.array(ellipse_radii, np.float64),
         },
     )
 

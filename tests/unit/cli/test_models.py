@@ -35,6 +35,22 @@ def test_name_means_the_newest_version_and_at_means_one(run_cli: Run) -> None:
         assert json.loads(run_cli("model", "show", reference, "--json", server=serve_models())[1])["version"] == version
 
 
+def test_an_evaluation_says_how_large_the_ellipses_are(run_cli: Run) -> None:
+    found = {
+        "total": 1003, "num_rows": 3, "error_m": [10.0, None, 30.0, 20.0],
+        "ellipse_levels": [0.5, 0.68, 0.95], "ellipse_radii": [1.0, 1.51, 3.9],
+    }  # fmt: skip
+    routes: dict[str, object] = {"GET /training/models": {"models": [make_model(2)], "total": 1}}
+    path = "GET /training/models/20000000-aaaa/evaluation"
+    _, out, _ = run_cli("model", "evaluation", "net", server=FakeServer(routes | {path: found}))
+    assert "3.90 standard deviations" in out
+    assert "radius of the 95" in out
+    assert "20" in out
+    assert json.loads(run_cli("model", "evaluation", "net", "--json", server=FakeServer(routes | {path: found}))[1]) == found
+    before = found | {"ellipse_levels": None, "ellipse_radii": None}
+    assert "standard deviations" not in run_cli("model", "evaluation", "net", server=FakeServer(routes | {path: before}))[1]
+
+
 def test_export_takes_the_servers_name_and_never_overwrites_unasked(run_cli: Run, tmp_path: Path) -> None:
     target = tmp_path / "net-v2.heimdall"
     server = serve_models()

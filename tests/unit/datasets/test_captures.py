@@ -134,3 +134,12 @@ def test_the_size_of_the_samples_is_said_beforehand(arrays):
     assert preview.sentences[-1].startswith("The samples take 0.45 GB on the disk")
     assert configure(keep_iq=True).iq_bytes == arrays.iq.nbytes
     assert len(load_default_network().receivers) == NUM_SITES
+
+
+def test_a_chunk_of_an_earlier_revision_is_made_again(tmp_path, monkeypatch):
+    chunk = Simulation(configure(), None).make(0, lambda share: None)
+    path = tmp_path / "0.npz"
+    save_chunk(chunk, path)
+    assert load_chunk(path) is not None
+    monkeypatch.setattr(simulation, "_REVISION", simulation._REVISION + 1)
+    assert load_chunk(path) is None

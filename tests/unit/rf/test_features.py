@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from heimdall.rf.capture import FrontEnd, Scene, simulate_capture
-from heimdall.rf.features import cross_ambiguity, measure_pairs, measure_receivers
+from heimdall.rf.features import measure_pairs, measure_receivers
 from heimdall.rf.network import load_default_network
 from heimdall.rf.propagation import noise_floor_dbm
 from heimdall.rf.randomness import make_generator
@@ -55,13 +55,6 @@ def test_a_bare_carrier_tells_no_time():
     capture = record(np.ones(SIZE + 160, np.complex64), linewidth_hz=0.0)
     voiced, bare = measure(record("aprs"))[1], measure(capture)[1]
     assert np.median(bare.variance_s2) > 30 * np.median(voiced.variance_s2)
-
-
-def test_the_peak_of_the_cross_ambiguity_is_at_delay_and_offset():
-    sent = make_waveform("flat-12k5", make_generator(0, 0), SIZE, RATE_HZ)
-    late = np.roll(sent, 7) * np.exp(2j * np.pi * 11 / SIZE * np.arange(SIZE)).astype(np.complex64)
-    surface = cross_ambiguity(late, sent, np.arange(-20, 21), 30)
-    assert np.unravel_index(surface.argmax(), surface.shape) == (27, 41)
 
 
 def test_nobody_heard_makes_no_pair_and_a_full_band_is_refused():

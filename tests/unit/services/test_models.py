@@ -136,7 +136,7 @@ def test_files_that_cannot_go_now_go_later_and_the_model_is_gone_at_once(world: 
         assert tx.upkeep.list_buried() == ["models/model-1"]
 
 
-def add_evaluated(world: World, count: int) -> dict[str, Any]:
+def add_evaluated(world: World, count: int, *, has_radii: bool = True) -> dict[str, Any]:
     rng = np.random.default_rng(0)
     tensors = {
         "truth_enu_m": rng.normal(size=(count, 2)).astype(np.float32),
@@ -145,6 +145,8 @@ def add_evaluated(world: World, count: int) -> dict[str, Any]:
         "num_heard": rng.integers(1, 7, count).astype(np.int32),
         "row": np.arange(count, dtype=np.int64) * 3,
     }
+    if has_radii:
+        tensors |= {"ellipse_levels": np.array([0.5, 0.68, 0.95]), "ellipse_radii": np.array([1.3, 1.51, 3.9])}
     if count:
         tensors["prediction_enu_m"][0, 0] = np.nan
     with world.artifacts.write("models/model-1/evaluation.safetensors") as target:
@@ -176,6 +178,18 @@ def test_an_evaluation_is_thinned_evenly_and_says_of_how_many(world: World) -> N
     steps = {later - earlier for earlier, later in zip(found["row"], found["row"][1:], strict=False)}
     assert steps <= {30, 33}
     assert {len(found[name]) for name in ("row", "truth_enu_m", "prediction_enu_m", "error_m", "covariance_m2", "num_heard")} == {100}
+
+
+def test_the_radii_of_the_ellipses_stand_beside_the_rows_and_are_not_thinned(world: World) -> None:
+    add_evaluated(world, 1003)
+    found = world.models.evaluation("model-1", max_rows=2)
+    assert (found["ellipse_levels"], found["ellipse_radii"]) == ([0.5, 0.68, 0.95], [1.3, 1.51, 3.9])
+
+
+def test_an_evaluation_of_before_has_no_radii(world: World) -> None:
+    add_evaluated(world, 4, has_radii=False)
+    found = world.models.evaluation("model-1")
+    assert found["ellipse_levels"] is found["ellipse_radii"] is None
 
 
 def test_an_empty_evaluation_is_empty(world: World) -> None:

@@ -118,6 +118,7 @@ def test_the_evaluation_agrees_with_the_metrics_and_with_numpy(trained):
         nll = mean_gaussian_nll(prediction, truth, covariance)
     assert nll == pytest.approx(draft.final_metrics.val_nll, rel=precision)
     assert draft.final_metrics.val_error_median_m == metric.val_error_median_m
+    assert evaluation["ellipse_levels"].shape == evaluation["ellipse_radii"].shape == (3,)
     assert (evaluation["num_heard"] == arrays.features[evaluation["row"]][..., 0].sum(axis=1)).all()
 
 

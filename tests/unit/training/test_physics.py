@@ -152,6 +152,8 @@ def test_the_stated_coverage_is_that_of_the_ellipses_that_leave(lab):
     gap = given["position_enu_m"].astype(float) - evaluation["truth_enu_m"]
     radius = np.sqrt(np.einsum("ni,nij,nj->n", gap, np.linalg.inv(given["covariance_m2"].astype(float)), gap))
     stated = {point.nominal: point.observed for point in model.accuracy_breakdown.reliability}
+    assert evaluation["ellipse_levels"].tolist() == [0.5, 0.68, 0.95]
+    assert evaluation["ellipse_radii"] == pytest.approx(given["ellipse_radii"][0])
     for level, limit in zip((0.5, 0.68, 0.95), given["ellipse_radii"][0], strict=True):
         assert np.mean(radius <= limit) == pytest.approx(stated[level], abs=0.03)
 

@@ -1,8 +1,9 @@
 import { fireEvent, render, screen } from '@testing-library/react'
+import { useState } from 'react'
 import { describe, expect, it, vi } from 'vitest'
 import { TooltipProvider } from '@/components/ui/tooltip'
 import { svgToPng } from '@/lib/svg-to-png'
-import { ChartFrame } from './ChartFrame'
+import { ChartFrame, type ChartFrameProps } from './ChartFrame'
 import type { ChartModel } from './chart-types'
 
 vi.mock('@/lib/svg-to-png', () => ({ svgToPng: vi.fn(async () => new Blob()) }))
@@ -15,7 +16,7 @@ const model: ChartModel = {
     { id: 'val', name: 'validation', color: 'red', dash: '6 3', points: [1, 2, 3].map((x) => ({ x, y: 2 / x })) },
   ],
   marks: [{ x: 2, kind: 'best', label: 'best epoch 2' }],
-  references: [{ y: 0.7, label: 'kNN 0.7' }],
+  references: [{ y: 0.7, name: 'kNN' }],
   xDomain: [1, 3],
   isLogY: false,
   isWholeX: true,
@@ -24,17 +25,16 @@ const model: ChartModel = {
   formatY: (y) => y.toFixed(2),
 }
 
-function draw(changes: Partial<ChartModel> = {}, onZoom = vi.fn()) {
+function Chart(props: Pick<ChartFrameProps, 'model' | 'onZoom' | 'width'>) {
+  const [hidden, setHidden] = useState<ReadonlySet<string>>(new Set())
+  const links = [{ name: 'run', href: '/metrics.csv' }]
+  return <ChartFrame {...props} zoom={null} hidden={hidden} onHide={setHidden} csvLinks={links} empty="Nothing yet." />
+}
+
+function draw(changes: Partial<ChartModel> = {}, onZoom = vi.fn(), width = 600) {
   const view = render(
     <TooltipProvider>
-      <ChartFrame
-        model={{ ...model, ...changes }}
-        zoom={null}
-        onZoom={onZoom}
-        csvLinks={[{ name: 'run', href: '/metrics.csv' }]}
-        empty="Nothing yet."
-        width={600}
-      />
+      <Chart model={{ ...model, ...changes }} onZoom={onZoom} width={width} />
     </TooltipProvider>,
   )
   return { view, onZoom, curves: () => view.container.querySelectorAll('path.recharts-curve') }
@@ -47,7 +47,7 @@ describe('a chart', () => {
     expect(view.container.querySelector('.recharts-yAxis-tick-labels text')).toBeInTheDocument()
     expect(curves()[1]).toHaveAttribute('stroke-dasharray', '6 3')
     expect(screen.getByRole('button', { name: /validation 0.67/ })).toBeInTheDocument()
-    expect(screen.getByText('kNN 0.7')).toBeInTheDocument()
+    expect(screen.getByText('kNN 0.70')).toBeInTheDocument()
     expect(screen.getByText('◆')).toBeInTheDocument()
   })
 
@@ -122,6 +122,7 @@ describe('a chart', () => {
 
   it('sets the signs of what happened at one place side by side, in order', () => {
     draw({
+      references: [],
       marks: [
         { x: 2, kind: 'crash', label: 'worker lost' },
         { x: 2.001, kind: 'resume', label: 'resumed' },
@@ -132,6 +133,60 @@ describe('a chart', () => {
     expect(at('▶') - at('✕')).toBeCloseTo(12, 0)
     expect(at('✕')).toBeCloseTo(58 + (600 - 58 - 18) / 2, 0)
     expect(at('◆')).toBeCloseTo(600 - 18, 0)
+  })
+
+  it('leaves one line alone by a double click, and shows all again by another', () => {
+    const { curves } = draw()
+    fireEvent.doubleClick(screen.getByRole('button', { name: /^validation/ }))
+    expect(curves()).toHaveLength(1)
+    fireEvent.doubleClick(screen.getByRole('button', { name: /^validation/ }))
+    expect(curves()).toHaveLength(2)
+  })
+
+  it('keeps the last sign of many at one place inside the picture', () => {
+    draw({ marks: [1, 2, 3, 4, 5, 6].map((run) => ({ x: 3, kind: 'best', label: 'best', source: `${run}` })) })
+    const places = screen.getAllByText('◆').map((sign) => Number(sign.getAttribute('x')))
+    expect(Math.max(...places)).toBeLessThanOrEqual(600 - 6)
+    const sorted = [...places].sort((a, b) => a - b)
+    expect(sorted.every((place, index) => index === 0 || place - (sorted[index - 1] ?? 0) >= 11.9)).toBe(true)
+  })
+
+  it('says beside the lines what a level is, apart from the others, and in a list where that leaves no room', () => {
+    const references = [0.7, 0.71, 0.72].map((y, index) => ({ y, name: `yardstick ${index}` }))
+    const { view } = draw({ references })
+    const labels = screen.getAllByText(/^yardstick \d 0\.7\d$/)
+    const heights = labels.map((label) => Number(label.getAttribute('y'))).sort((a, b) => a - b)
+    expect(heights).toHaveLength(3)
+    expect(heights.every((height, index) => index === 0 || height - (heights[index - 1] ?? 0) >= 13.9)).toBe(true)
+    const slider = screen.getByRole('slider')
+    for (const label of labels)
+      expect(Number(label.getAttribute('x'))).toBeGreaterThan(600 - Number.parseFloat(slider.style.right))
+    view.unmount()
+    draw({ references }, undefined, 320)
+    expect(screen.getAllByRole('listitem').map((one) => one.textContent)).toEqual([
+      'yardstick 2 0.72',
+      'yardstick 1 0.71',
+      'yardstick 0 0.70',
+    ])
+  })
+
+  it('takes the cursor to the epochs of every run that is shown', () => {
+    const pointsTo = (last: number) => Array.from({ length: last }, (_, index) => ({ x: index + 1, y: 1 }))
+    draw({
+      series: [
+        { id: 'a', name: 'train', run: 'short', source: 'a', color: 'blue', points: pointsTo(2) },
+        { id: 'b', name: 'train', run: 'long', source: 'b', color: 'red', points: pointsTo(9) },
+      ],
+      xDomain: [1, 9],
+    })
+    const slider = screen.getByRole('slider')
+    fireEvent.keyDown(slider, { key: 'End' })
+    expect(slider).toHaveAttribute('aria-valuetext', 'epoch 9: short train none, long train 1.00')
+    fireEvent.keyDown(slider, { key: 'ArrowLeft' })
+    expect(slider).toHaveAttribute('aria-valuenow', '8')
+    fireEvent.click(screen.getByRole('button', { name: /^long train/ }))
+    fireEvent.keyDown(slider, { key: 'End' })
+    expect(slider).toHaveAttribute('aria-valuenow', '2')
   })
 
   it('shows a single point', () => {

@@ -6,12 +6,16 @@ import { fileStem, saveBlob } from '@/lib/download'
 import { svgToPng } from '@/lib/svg-to-png'
 import { ChartTable } from './ChartTable'
 import { ChartTools, type CsvLink } from './ChartTools'
-import { type ChartModel, isDrawn, nameOf } from './chart-types'
+import { type ChartModel, isDrawn, nameOf, shownOf } from './chart-types'
 import { HoverLayer, type Zoom } from './HoverLayer'
 import { LegendRow } from './LegendRow'
-import { LinePlot, type PlotFrame, yDomainOf } from './LinePlot'
+import { LevelList, layLevels, levelsInView } from './Levels'
+import { LinePlot, yDomainOf } from './LinePlot'
+import type { PlotFrame } from './place'
 import { keepDomain, useSame, useTurn } from './steady'
 import { useElementSize, useIsNear } from './useElementSize'
+
+const NONE_HIDDEN: ReadonlySet<string> = new Set()
 
 /** px of a plot among others; alone on the screen it takes what there is. */
 const HEIGHT = 232
@@ -20,6 +24,9 @@ export interface ChartFrameProps {
   model: ChartModel
   zoom: Zoom
   onZoom: (zoom: Zoom) => void
+  /** Ids of series that are not drawn; of other charts too. */
+  hidden?: ReadonlySet<string>
+  onHide?: (hidden: ReadonlySet<string>) => void
   /** Full resolution, one per run. */
   csvLinks: readonly CsvLink[]
   note?: string | undefined
@@ -75,6 +82,8 @@ function ChartCard({
   model,
   zoom,
   onZoom,
+  hidden = NONE_HIDDEN,
+  onHide,
   csvLinks,
   note,
   empty,
@@ -89,15 +98,11 @@ function ChartCard({
   const height = givenHeight ?? (isLarge ? measured.height : HEIGHT)
   const isNear = useIsNear(body, onNear)
   const [isTable, setTable] = useState(false)
-  const { hidden, toggle } = useHiddenSeries(model)
-  const shown = useMemo(
-    () => ({ ...model, series: model.series.filter((one) => !hidden.has(one.id)) }),
-    [model, hidden],
-  )
+  const shown = useMemo(() => ({ ...model, series: shownOf(model.series, hidden) }), [model, hidden])
   const plotWidth = width ?? measured.width
   const frame = useFrame(shown, plotWidth, height)
   const isEmpty = !model.series.some(isDrawn)
-  const savePicture = usePicture(body, shown, csvLinks)
+  const savePicture = usePicture(body, shown, frame, csvLinks)
   return (
     <Card
       className={cn('flex flex-col pb-2', isLarge && 'min-h-0 flex-1 border-0')}
@@ -114,7 +119,7 @@ function ChartCard({
         onTable={setTable}
         onEnlarge={onEnlarge}
       />
-      <LegendRow model={model} hidden={hidden} onToggle={toggle} />
+      <LegendRow model={model} hidden={hidden} {...(onHide ? { onHide } : {})} />
       <div
         ref={body}
         className={cn('relative contain-layout contain-paint', isLarge && 'min-h-0 flex-1')}
@@ -135,25 +140,40 @@ function ChartCard({
           )
         )}
       </div>
+      {!isEmpty && !isTable && frame.isListed && <LevelList levels={frame.levels} formatY={frame.formatY} />}
       {note && <p className="px-4 pt-1 text-xs text-muted">{note}</p>}
     </Card>
   )
 }
 
 /** Saves what is seen, with its title, its runs and its legend: a picture is pasted where none of them stand beside it. */
-function usePicture(body: RefObject<HTMLElement | null>, model: ChartModel, links: ChartFrameProps['csvLinks']) {
-  const latest = useRef({ model, links })
+function usePicture(
+  body: RefObject<HTMLElement | null>,
+  model: ChartModel,
+  frame: PlotFrame,
+  links: ChartFrameProps['csvLinks'],
+) {
+  const latest = useRef({ model, frame, links })
   useEffect(() => {
-    latest.current = { model, links }
+    latest.current = { model, frame, links }
   })
   return useCallback(async () => {
     const svg = body.current?.querySelector('svg')
     if (!svg) return
-    const { model, links } = latest.current
+    const { model, frame, links } = latest.current
+    const lines = model.series.filter((one) => !one.faint).map((one) => ({ ...one, name: nameOf(one) }))
+    const levels = frame.isListed ? frame.levels : []
     const picture = await svgToPng(svg, {
       title: model.title,
       caption: links.map((link) => link.name).join(' · '),
-      legend: model.series.filter((one) => !one.faint).map((one) => ({ ...one, name: nameOf(one) })),
+      legend: [
+        ...lines,
+        ...levels.map(({ name, y }) => ({
+          name: `${name} ${frame.formatY(y)}`,
+          color: 'var(--chart-gray)',
+          dash: '2 3',
+        })),
+      ],
     })
     saveBlob(picture, `${fileStem([links[0]?.name, model.title].join(' '))}.png`)
   }, [body])
@@ -161,7 +181,7 @@ function usePicture(body: RefObject<HTMLElement | null>, model: ChartModel, link
 
 /** What the axes show. While points arrive it stays as long as they fit, and several charts change one after the other. */
 function useFrame(model: ChartModel, width: number, height: number): PlotFrame {
-  const { isLogY, isWholeX, formatX, formatY, isLive = false } = model
+  const { isLogY, isWholeX, formatX, formatY, formatTick, isLive = false } = model
   const wanted = useMemo(() => yDomainOf(model), [model])
   const known = useRef<{ isLogY: boolean; domain: [number, number] } | null>(null)
   const base = isLive && known.current?.isLogY === isLogY ? known.current.domain : null
@@ -169,30 +189,44 @@ function useFrame(model: ChartModel, width: number, height: number): PlotFrame {
   known.current = { isLogY, domain: yDomain }
   const xDomain = useSame(model.xDomain)
   const marks = useSame(model.marks)
-  const references = useSame(model.references)
-  const hasLevels = references.length > 0 || model.series.some((one) => one.points.length > 0)
-  const frame = useMemo(
-    () => ({ width, height, xDomain, yDomain, marks, references, hasLevels, isLogY, isWholeX, formatX, formatY }),
-    [width, height, xDomain, yDomain, marks, references, hasLevels, isLogY, isWholeX, formatX, formatY],
+  const levels = useSame(levelsInView(model.references, yDomain))
+  const { right, isListed } = layLevels(levels, formatY, width)
+  const hasLevels = model.references.length > 0 || model.series.some((one) => one.points.length > 0)
+  const frame = useMemo<PlotFrame>(
+    () => ({
+      width,
+      height,
+      right,
+      levels,
+      isListed,
+      xDomain,
+      yDomain,
+      marks,
+      hasLevels,
+      isLogY,
+      isWholeX,
+      formatX,
+      formatY,
+      ...(formatTick ? { formatTick } : {}),
+    }),
+    [
+      width,
+      height,
+      right,
+      levels,
+      isListed,
+      xDomain,
+      yDomain,
+      marks,
+      hasLevels,
+      isLogY,
+      isWholeX,
+      formatX,
+      formatY,
+      formatTick,
+    ],
   )
   const turned = useTurn(frame, isLive)
   // Another size or another kind of axis is no matter of taking turns.
   return turned.width === width && turned.height === height && turned.isLogY === isLogY ? turned : frame
-}
-
-function useHiddenSeries(model: ChartModel) {
-  const [hidden, setHidden] = useState<ReadonlySet<string>>(new Set())
-  const toggle = (id: string, isSolo: boolean) => {
-    const others = model.series.filter((one) => one.id !== id && one.id !== `${id}:raw`).map((one) => one.id)
-    setHidden((old) => {
-      if (isSolo) return new Set(others.every((other) => old.has(other)) ? [] : others)
-      const next = new Set(old)
-      for (const part of [id, `${id}:raw`]) {
-        if (old.has(id)) next.delete(part)
-        else next.add(part)
-      }
-      return next
-    })
-  }
-  return { hidden, toggle }
 }

@@ -1,12 +1,14 @@
 import { type KeyboardEvent, type PointerEvent, useEffect, useRef, useState } from 'react'
-import { nearestIndex } from '@/lib/series'
-import { type ChartModel, isDrawn, PLOT } from './chart-types'
+import { type ChartModel, PLOT } from './chart-types'
 import { useHoverLine, useHoverX } from './hover'
 import { describePoint, pointAt } from './LegendRow'
+import { stopsOf } from './stops'
 
 export type Zoom = [number, number] | null
 
 interface HoverLayerProps extends ChartModel {
+  width: number
+  right: number
   yDomain: [number, number]
   zoom: Zoom
   onZoom: (zoom: Zoom) => void
@@ -17,31 +19,29 @@ const STEP_FACTOR = 0.6
 
 /** Catches mouse, touch and keys over a plot: moves the shared cursor, drags a new window, double click shows all. */
 export function HoverLayer(props: HoverLayerProps) {
-  const { title, series, xDomain, zoom, onZoom } = props
+  const { title, series, xDomain, right, zoom, onZoom } = props
   const line = useHoverLine()
   const hoverX = useHoverX()
   const layer = useRef<HTMLDivElement>(null)
   const [drag, setDrag] = useState<{ from: number; to: number } | null>(null)
   useEffect(() => () => line.set(null), [line])
-  const lines = series.filter((one) => !one.faint)
-  // Where no value is finite, the cursor goes along the marks.
-  const main: readonly { x: number }[] =
-    lines.find((one) => one.points.length > 0)?.points ?? lines.find(isDrawn)?.broken ?? []
+  const stops = stopsOf(series, xDomain)
 
   const shareOf = (event: PointerEvent) => {
     const box = layer.current?.getBoundingClientRect()
     return box ? Math.min(1, Math.max(0, (event.clientX - box.left) / box.width)) : 0
   }
   const xOf = (share: number) => xDomain[0] + share * (xDomain[1] - xDomain[0])
-  const snap = (x: number) => main[nearestIndex(main, x, (point) => point.x)]?.x ?? null
 
   const onPointerMove = (event: PointerEvent) => {
     const share = shareOf(event)
     if (drag) setDrag({ ...drag, to: share })
-    line.set(snap(xOf(share)))
+    line.set(stops.nearest(xOf(share)))
   }
   const onPointerDown = (event: PointerEvent) => {
-    if (event.button !== 0 || event.pointerType === 'touch') return
+    // A finger that taps reads; it zooms on the strip, for here it scrolls the page.
+    if (event.pointerType === 'touch') return line.set(stops.nearest(xOf(shareOf(event))))
+    if (event.button !== 0) return
     layer.current?.setPointerCapture(event.pointerId)
     setDrag({ from: shareOf(event), to: shareOf(event) })
   }
@@ -53,16 +53,15 @@ export function HoverLayer(props: HoverLayerProps) {
     if ((high - low) * width >= DRAG_FROM_PX) onZoom([xOf(low), xOf(high)])
   }
   const onKeyDown = (event: KeyboardEvent) => {
-    const index = nearestIndex(main, hoverX ?? xDomain[1], (point) => point.x)
     const step = event.shiftKey ? 10 : 1
-    const moves: Record<string, number> = {
-      ArrowLeft: index - step,
-      ArrowRight: index + step,
-      Home: 0,
-      End: main.length - 1,
+    const moves: Record<string, () => number | null> = {
+      ArrowLeft: () => stops.after(hoverX ?? stops.last, -step),
+      ArrowRight: () => stops.after(hoverX ?? stops.last, step),
+      Home: () => stops.first,
+      End: () => stops.last,
     }
     const move = moves[event.key]
-    if (move !== undefined) line.set(main[Math.min(main.length - 1, Math.max(0, move))]?.x ?? null)
+    if (move) line.set(move())
     else if (event.key === '+' || event.key === '=') onZoom(around(hoverX, xDomain, STEP_FACTOR))
     else if (event.key === '-' && zoom) onZoom(around(hoverX, xDomain, 1 / STEP_FACTOR))
     else if ((event.key === 'Escape' || event.key === '0') && zoom) onZoom(null)
@@ -70,7 +69,7 @@ export function HoverLayer(props: HoverLayerProps) {
     event.preventDefault()
     event.stopPropagation()
   }
-  const [first, last] = [main[0]?.x ?? 0, main.at(-1)?.x ?? 0]
+  const [first, last] = [stops.first ?? 0, stops.last ?? 0]
   const place = (share: number) => `${share * 100}%`
   return (
     <div
@@ -83,11 +82,11 @@ export function HoverLayer(props: HoverLayerProps) {
       aria-valuenow={hoverX ?? last}
       aria-valuetext={describePoint(props, hoverX ?? last)}
       className="absolute cursor-crosshair touch-pan-y outline-offset-0"
-      style={{ left: PLOT.left, right: PLOT.right, top: PLOT.top, bottom: PLOT.bottom }}
+      style={{ left: PLOT.left, right, top: PLOT.top, bottom: PLOT.bottom }}
       onPointerMove={onPointerMove}
       onPointerDown={onPointerDown}
       onPointerUp={onPointerUp}
-      onPointerLeave={() => line.set(null)}
+      onPointerLeave={(event) => event.pointerType !== 'touch' && line.set(null)}
       onBlur={() => line.set(null)}
       onDoubleClick={() => onZoom(null)}
       onKeyDown={onKeyDown}
@@ -108,13 +107,32 @@ function around(center: number | null, [low, high]: [number, number], factor: nu
   return [middle - (middle - low) * factor, middle + (high - middle) * factor]
 }
 
-function Cursor({ x, series, xDomain, yDomain, isLogY }: HoverLayerProps & { x: number | null }) {
+function Cursor({
+  x,
+  series,
+  width,
+  right,
+  xDomain,
+  xLabel,
+  formatX,
+  yDomain,
+  isLogY,
+}: HoverLayerProps & { x: number | null }) {
   if (x === null || x < xDomain[0] || x > xDomain[1]) return null
-  const left = `${((x - xDomain[0]) / (xDomain[1] - xDomain[0])) * 100}%`
+  const share = (x - xDomain[0]) / (xDomain[1] - xDomain[0])
+  const toEdge = (1 - share) * (width - PLOT.left - right) + right - 2
   const scale = isLogY ? Math.log : (value: number) => value
   const [low, high] = [scale(yDomain[0]), scale(yDomain[1])]
   return (
-    <div className="pointer-events-none absolute inset-y-0 w-px bg-muted/60" style={{ left }}>
+    <div className="pointer-events-none absolute inset-y-0 w-px bg-muted/60" style={{ left: `${share * 100}%` }}>
+      {/* At the axis, where it moves nothing; toward the right edge it leans inward. */}
+      <span
+        className="absolute top-full mt-1 rounded-[4px] bg-text px-1.5 text-xs whitespace-nowrap text-ground"
+        style={{ transform: `translateX(min(-50%, calc(-100% + ${toEdge}px)))` }}
+        data-testid="cursor-x"
+      >
+        {xLabel} {formatX(x)}
+      </span>
       {series.map((one) => {
         const point = one.faint ? null : pointAt(one, x, xDomain)
         if (!point || (isLogY && point.y <= 0)) return null

@@ -19,9 +19,9 @@ export function useRunMarks(runs: readonly MarkedRun[], xKind: XAxisKind): Chart
   return useMemo(
     () =>
       runs.flatMap((run) => {
-        const marks = marksOf(run, events.get(run.job.id) ?? [], xKind)
-        if (runs.length === 1) return marks
-        return marks.map((mark) => ({ ...mark, color: run.color, label: `${run.job.name}: ${mark.label}` }))
+        const source = run.job.id
+        const marks = marksOf(run, events.get(source) ?? [], xKind).map((mark) => ({ ...mark, source }))
+        return runs.length === 1 ? marks : marks.map((mark) => ({ ...mark, color: run.color, run: run.job.name }))
       }),
     [runs, events, xKind],
   )

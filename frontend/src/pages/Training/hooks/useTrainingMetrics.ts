@@ -9,6 +9,8 @@ import { isWatched, useTrainingWebSocket } from './useTrainingWebSocket'
 
 const REFRESH_MS = 5000
 const NO_ROWS: TrainingMetric[] = []
+/** A window that moves with every repeat of a held key is asked for once it rests. */
+const REST_MS = 120
 
 export interface JobMetrics {
   rows: TrainingMetric[]
@@ -56,16 +58,20 @@ export function useZoomedRows(runs: readonly Run[], windows: readonly ([number, 
   })
   const signature = JSON.stringify(wanted)
   useEffect(() => {
-    let isCurrent = true
-    for (const { id, low, high, key } of JSON.parse(signature) as typeof wanted) {
-      getLongRun(id, { since_epoch: low, until_epoch: high }).then(
-        (rows) => isCurrent && setFetched((old) => new Map(old).set(id, { key, rows })),
-        // The thinned overview stays; the next change of the window asks again.
-        () => undefined,
-      )
+    const stopped = new AbortController()
+    const ask = () => {
+      for (const { id, low, high, key } of JSON.parse(signature) as typeof wanted) {
+        getLongRun(id, { since_epoch: low, until_epoch: high }, stopped.signal).then(
+          (rows) => stopped.signal.aborted || setFetched((old) => new Map(old).set(id, { key, rows })),
+          // The thinned overview stays; the next change of the window asks again.
+          () => undefined,
+        )
+      }
     }
+    const timer = setTimeout(ask, REST_MS)
     return () => {
-      isCurrent = false
+      clearTimeout(timer)
+      stopped.abort()
     }
   }, [signature])
   return useMemo(

@@ -32,10 +32,13 @@ export function useRadii(jobs: readonly TrainingJob[]): (number | null)[] {
   )
 }
 
+/** On which examples a run is validated; runs of one split stand beside the same levels. */
+export const splitOf = (job: TrainingJob): string =>
+  [job.dataset_id, job.config.validation_split, job.config.validation_fold].join()
+
 function findJudge({ models, jobs }: TrainingState, job: TrainingJob): TrainedModel | undefined {
   const own = models.find((model) => model.id === job.model_id)
   if (own) return own
-  const splitOf = (one: TrainingJob) => [one.dataset_id, one.config.validation_split, one.config.validation_fold].join()
   const split = splitOf(job)
   return models.find((model) => {
     const its = model.training_job_id ? jobsById(jobs).get(model.training_job_id) : undefined

@@ -9,6 +9,7 @@ import { buildChart, type ChartView, type FieldLook } from './chart-model'
 export interface MetricChartProps {
   view: ChartView
   onZoom: (zoom: Zoom) => void
+  onHide: (hidden: ReadonlySet<string>) => void
 }
 
 interface ChartOfProps extends MetricChartProps {
@@ -18,12 +19,29 @@ interface ChartOfProps extends MetricChartProps {
   isLogY?: boolean
   references?: ChartReference[]
   formatY?: (y: number) => string
+  formatTick?: (y: number) => string
+  isExact?: boolean
   qualifiers?: Readonly<Record<string, string>>
+  /** Said below the chart, before what its values give cause to say. */
+  note?: string
 }
 
 /** Maps rows to a chart; the charts of the tab differ only in what they hand over. */
 export function ChartOf(props: ChartOfProps) {
-  const { view: newest, onZoom, title, fields, scale, isLogY, references, formatY, qualifiers } = props
+  const {
+    view: newest,
+    onZoom,
+    onHide,
+    title,
+    fields,
+    scale,
+    isLogY,
+    references,
+    formatY,
+    formatTick,
+    isExact,
+    qualifiers,
+  } = props
   const [isNear, setNear] = useState(true)
   const view = useLatest(newest, isNear)
   const { model, note, isMeasured } = useMemo(
@@ -35,9 +53,11 @@ export function ChartOf(props: ChartOfProps) {
         ...(isLogY === undefined ? {} : { isLogY }),
         ...(references ? { references } : {}),
         ...(formatY ? { formatY } : {}),
+        ...(formatTick ? { formatTick } : {}),
+        ...(isExact ? { isExact } : {}),
         ...(qualifiers ? { qualifiers } : {}),
       }),
-    [view, title, fields, scale, isLogY, references, formatY, qualifiers],
+    [view, title, fields, scale, isLogY, references, formatY, formatTick, isExact, qualifiers],
   )
   const csvLinks = useSame(
     view.runs.map(({ job }) => {
@@ -49,9 +69,11 @@ export function ChartOf(props: ChartOfProps) {
   return (
     <ChartFrame
       model={model}
-      note={note}
+      note={[props.note, note].filter(Boolean).join(' ') || undefined}
       zoom={view.zoom}
       onZoom={onZoom}
+      hidden={newest.hidden}
+      onHide={onHide}
       onNear={setNear}
       csvLinks={csvLinks}
       empty={

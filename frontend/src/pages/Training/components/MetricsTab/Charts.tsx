@@ -1,9 +1,10 @@
 import { useMemo } from 'react'
 import type { Zoom } from '@/components/charts/HoverLayer'
 import { countGaps, isThinnedRun } from '@/lib/curves'
-import { formatCount, formatMetres, plural } from '@/lib/format'
+import { formatCount, plural, shortName } from '@/lib/format'
 import { isWatched } from '../../hooks/useTrainingWebSocket'
-import { useYardsticks } from '../../hooks/useYardsticks'
+import { splitOf, useYardsticks } from '../../hooks/useYardsticks'
+import type { TrainingJob } from '../../types'
 import { AccuracyChart } from './AccuracyChart'
 import type { ChartView } from './chart-model'
 import { CoverageChart, ErrorChart, GradientChart, ThroughputChart } from './FieldCharts'
@@ -16,21 +17,20 @@ interface ChartsProps {
   whole: ChartView
   shown: ChartView
   onZoom: (zoom: Zoom) => void
+  onHide: (hidden: ReadonlySet<string>) => void
 }
 
-export function Charts({ whole, shown, onZoom }: ChartsProps) {
+export function Charts({ whole, shown, onZoom, onHide }: ChartsProps) {
   const first = whole.runs[0]
   const { baselines, limit } = useYardsticks(first?.job)
   const references = useMemo(
     () =>
       [{ name: 'Physical limit', error_median_m: limit?.error_median_m ?? null }, ...baselines].flatMap((one) =>
-        one.error_median_m === null
-          ? []
-          : [{ y: one.error_median_m, label: `${one.name} ${formatMetres(one.error_median_m)}` }],
+        one.error_median_m === null ? [] : [{ y: one.error_median_m, name: one.name }],
       ),
     [baselines, limit],
   )
-  const chart = { view: shown, onZoom }
+  const chart = { view: shown, onZoom, onHide }
   const zoom = shown.zoom
   const newest = whole.xDomain[1]
   const isGrowing = first !== undefined && isWatched(first.job)
@@ -44,8 +44,8 @@ export function Charts({ whole, shown, onZoom }: ChartsProps) {
         <LossChart {...chart} />
         <AccuracyChart {...chart} />
         <LearningRateChart {...chart} />
-        <ErrorChart {...chart} references={references} />
-        <div className="grid gap-4 lg:grid-cols-2">
+        <ErrorChart {...chart} references={references} note={noteOfLevels(whole.runs.map((run) => run.job))} />
+        <div className="grid grid-cols-1 gap-4 lg:grid-cols-2 lg:[&>:last-child:nth-child(odd)]:col-span-2">
           <CoverageChart {...chart} />
           <GradientChart {...chart} />
           <ThroughputChart {...chart} />
@@ -62,11 +62,18 @@ export function Charts({ whole, shown, onZoom }: ChartsProps) {
             baselines={index === 0 ? baselines : []}
             limit={index === 0 ? limit : null}
             isCompared={whole.runs.length > 1}
+            marks={whole.marks.filter((mark) => mark.source === run.job.id)}
           />
         ))}
       </div>
     </div>
   )
+}
+
+/** Levels are measured on one run's validation examples, and stand beside curves that may come from others. */
+function noteOfLevels([first, ...others]: readonly TrainingJob[]): string | undefined {
+  if (!first || others.every((job) => splitOf(job) === splitOf(first))) return undefined
+  return `The levels are those of ${shortName(first.name)}; other runs here were validated on other examples.`
 }
 
 /** How much is drawn, and whether anything is missing. A thinned run keeps its extremes; the CSV has every epoch. */
@@ -82,6 +89,7 @@ function PointCount({ view }: { view: ChartView }) {
   return (
     <p className="text-sm text-muted" data-testid="point-count">
       {[...new Set(parts)].join(' · ')}
+      {view.smoothing > 0 && ' · smoothed; the faint lines are the measured values'}
     </p>
   )
 }

@@ -1,6 +1,6 @@
 /** The charts of this field of work: error in metres, honesty of the ellipse, health of the optimizer. */
 import type { ChartReference } from '@/components/charts/chart-types'
-import { formatMetres, formatNumber } from '@/lib/format'
+import { formatCount, formatMetres, formatMetresTick, formatNumber } from '@/lib/format'
 import { ChartOf, type MetricChartProps } from './ChartOf'
 import type { FieldLook } from './chart-model'
 
@@ -10,14 +10,28 @@ const ERROR: FieldLook[] = [
   { field: 'val_error_p95_m', name: '95 %', color: 'var(--chart-teal)', dash: '2 3' },
 ]
 
-export function ErrorChart({ references, ...props }: MetricChartProps & { references: ChartReference[] }) {
+interface ErrorChartProps extends MetricChartProps {
+  references: ChartReference[]
+  /** Of whom the levels are, where that is not plain. */
+  note: string | undefined
+}
+
+export function ErrorChart({ references, note, ...props }: ErrorChartProps) {
   return (
-    <ChartOf {...props} title="Validation error (m)" fields={ERROR} references={references} formatY={formatMetres} />
+    <ChartOf
+      {...props}
+      title="Validation error (m)"
+      fields={ERROR}
+      references={references}
+      formatY={formatMetres}
+      formatTick={formatMetresTick}
+      {...(note && references.length > 0 ? { note } : {})}
+    />
   )
 }
 
 const COVERAGE: FieldLook[] = [{ field: 'val_coverage_68', name: 'covered', color: 'var(--chart-orange)' }]
-const NOMINAL: ChartReference[] = [{ y: 68, label: '68 % promised' }]
+const NOMINAL: ChartReference[] = [{ y: 68, name: 'Promised' }]
 const formatShare = (percent: number): string => `${formatNumber(percent, 3)} %`
 
 export function CoverageChart(props: MetricChartProps) {
@@ -44,5 +58,13 @@ const THROUGHPUT: FieldLook[] = [{ field: 'samples_per_second', name: 'examples'
 const formatRate = (rate: number): string => `${formatNumber(rate)}/s`
 
 export function ThroughputChart(props: MetricChartProps) {
-  return <ChartOf {...props} title="Throughput (examples/s)" fields={THROUGHPUT} formatY={formatRate} />
+  return (
+    <ChartOf
+      {...props}
+      title="Throughput (examples/s)"
+      fields={THROUGHPUT}
+      formatY={formatRate}
+      formatTick={formatCount}
+    />
+  )
 }

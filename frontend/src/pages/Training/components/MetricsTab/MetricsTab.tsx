@@ -15,8 +15,9 @@ import { useTrainingMetrics, useZoomedRows } from '../../hooks/useTrainingMetric
 import { isWatched } from '../../hooks/useTrainingWebSocket'
 import type { SetView, ViewState } from '../../hooks/useViewState'
 import type { TrainingJob, TrainingMetric } from '../../types'
+import { AddressNote } from './AddressNote'
 import { Charts } from './Charts'
-import { type ChartView, fullDomain, RUN_COLORS, type RunView } from './chart-model'
+import { type ChartView, fitWindow, fullDomain, RUN_COLORS, type RunView } from './chart-model'
 import { MetricsToolbar } from './MetricsToolbar'
 
 interface MetricsTabProps {
@@ -39,6 +40,7 @@ export default function MetricsTab({ view, setView }: MetricsTabProps) {
   return (
     <div className="flex flex-col gap-3">
       <MetricsToolbar runIds={chosen} view={view} setView={setView} />
+      <AddressNote view={view} setView={setView} />
       {chosen.map((id) => (
         <RunFeed key={id} jobId={id} />
       ))}
@@ -88,6 +90,9 @@ function RunFeed({ jobId }: { jobId: string }) {
   return null
 }
 
+/** Of a window by time. */
+const LEAST_SECONDS = 0.01
+
 interface RunsProps extends MetricsTabProps {
   runIds: string[]
 }
@@ -105,8 +110,18 @@ function Runs({ runIds, view, setView }: RunsProps) {
       ),
     [jobs, rowsOf],
   )
-  const onZoom = useCallback((zoom: Zoom) => setView({ zoom: zoom && roundWindow(zoom) }, { replace: true }), [setView])
+  const extent = useRef<{ domain: [number, number]; least: number }>({ domain: [0, 1], least: 1 })
+  const onZoom = useCallback(
+    (zoom: Zoom) =>
+      setView({ zoom: zoom && fitWindow(zoom, extent.current.domain, extent.current.least) }, { replace: true }),
+    [setView],
+  )
+  const onHide = useCallback(
+    (hidden: ReadonlySet<string>) => setView({ hide: [...hidden] }, { replace: true }),
+    [setView],
+  )
   const { whole, shown } = useChartViews(runs, view)
+  extent.current = { domain: whole.xDomain, least: whole.xKind === 'epoch' ? 1 : LEAST_SECONDS }
 
   const numRows = rowsOf.reduce((sum, rows) => sum + rows.length, 0)
   if (numRows === 0 && firstInfo?.state === 'failed')
@@ -126,14 +141,18 @@ function Runs({ runIds, view, setView }: RunsProps) {
     )
   return (
     <HoverContext value={hover}>
-      <Charts whole={whole} shown={shown} onZoom={onZoom} />
+      <Charts whole={whole} shown={shown} onZoom={onZoom} onHide={onHide} />
     </HoverContext>
   )
 }
 
 /** The same runs twice: whole, for the strip; and as the window shows them, at the window's own resolution. */
 function useChartViews(runs: RunView[], view: ViewState): { whole: ChartView; shown: ChartView } {
-  const { x: xKind, zoom, smooth, log } = view
+  const { x: xKind, smooth, log } = view
+  // The address is read anew with every change of it; what did not change must not look changed.
+  const zoom = useSame(view.zoom)
+  const hide = useSame(view.hide)
+  const hidden = useMemo(() => new Set(hide), [hide])
   const windows = useMemo(
     () => runs.map(({ job, rows }) => (zoom ? epochsOfWindow(rows, zoom, makeX(xKind, job.started_at, rows)) : null)),
     [runs, zoom, xKind],
@@ -148,8 +167,8 @@ function useChartViews(runs: RunView[], view: ViewState): { whole: ChartView; sh
   const xDomain = useSame(isLive ? growDomain(before, full, xKind === 'epoch' ? 2 : 1) : full)
   known.current = { kind: xKind, domain: xDomain }
   const whole = useMemo<ChartView>(
-    () => ({ runs, xKind, xDomain, zoom, smoothing: smooth, isLogY: log, marks, isLive }),
-    [runs, xKind, xDomain, zoom, smooth, log, marks, isLive],
+    () => ({ runs, xKind, xDomain, zoom, smoothing: smooth, isLogY: log, marks, hidden, isLive }),
+    [runs, xKind, xDomain, zoom, smooth, log, marks, hidden, isLive],
   )
   const shown = useMemo<ChartView>(
     () => ({
@@ -161,11 +180,6 @@ function useChartViews(runs: RunView[], view: ViewState): { whole: ChartView; sh
   )
   return { whole, shown }
 }
-
-const roundWindow = ([low, high]: [number, number]): [number, number] => [
-  Number(low.toPrecision(6)),
-  Number(high.toPrecision(6)),
-]
 
 function describeWait(job: TrainingJob | undefined): string {
   if (job?.status === 'pending')

@@ -1,9 +1,10 @@
 import { Check, GitCompare, X } from 'lucide-react'
-import { memo, useState } from 'react'
+import { memo, useId, useState } from 'react'
 import { useShallow } from 'zustand/react/shallow'
 import { statusWord } from '@/components/feedback/StatusBadge'
 import { Button } from '@/components/ui/button'
 import { DropdownMenu, DropdownMenuContent, DropdownMenuItem, DropdownMenuTrigger } from '@/components/ui/dropdown-menu'
+import { LongName } from '@/components/ui/long-name'
 import { Select, SelectContent, SelectItem, SelectTrigger, SelectValue } from '@/components/ui/select'
 import { formatCount, formatProgress } from '@/lib/format'
 import { jobsById } from '@/stores/jobIndex'
@@ -31,7 +32,12 @@ export const MetricsToolbar = memo(function MetricsToolbar({ runIds, view, setVi
     })
   return (
     <div className="flex flex-wrap items-center gap-2">
-      <JobSelect jobId={first} name={names[0]} onSelect={select} />
+      <JobSelect
+        jobId={first}
+        name={names[0]}
+        color={others.length > 0 ? RUN_COLORS[0] : undefined}
+        onSelect={select}
+      />
       {first && (
         <DropdownMenu>
           <DropdownMenuTrigger asChild>
@@ -67,15 +73,24 @@ function useChoices(runIds: readonly string[]) {
 interface JobSelectProps {
   jobId: string | undefined
   name: string | undefined
+  /** Of its lines, where others stand beside them. */
+  color: string | undefined
   onSelect: (jobId: string) => void
 }
 
-function JobSelect({ jobId, name, onSelect }: JobSelectProps) {
+function JobSelect({ jobId, name, color, onSelect }: JobSelectProps) {
   const [isOpen, setOpen] = useState(false)
   return (
     <Select value={jobId ?? ''} onValueChange={onSelect} open={isOpen} onOpenChange={setOpen}>
       <SelectTrigger aria-label="Training job" className="w-80 max-sm:w-full">
-        <SelectValue placeholder="Choose a training job">{name}</SelectValue>
+        <SelectValue placeholder="Choose a training job">
+          {name !== undefined && (
+            <span className="flex items-center gap-2">
+              {color && <ColorDot color={color} />}
+              <LongName name={name} />
+            </span>
+          )}
+        </SelectValue>
       </SelectTrigger>
       {isOpen && (
         <SelectContent>
@@ -116,6 +131,8 @@ function OlderRuns() {
 
 function Rivals({ runIds, onToggle }: { runIds: string[]; onToggle: (jobId: string) => void }) {
   const choices = useChoices(runIds).filter((job) => job.id !== runIds[0])
+  const limit = useId()
+  const isFull = runIds.length >= MAX_RUNS
   if (choices.length === 0) return <p className="p-2 text-sm text-muted">There is no other job to compare with.</p>
   const items = choices.map((job) => {
     const isShown = runIds.includes(job.id)
@@ -124,32 +141,41 @@ function Rivals({ runIds, onToggle }: { runIds: string[]; onToggle: (jobId: stri
         key={job.id}
         role="menuitemcheckbox"
         aria-checked={isShown}
-        disabled={runIds.length >= MAX_RUNS && !isShown}
+        aria-describedby={isFull && !isShown ? limit : undefined}
+        disabled={isFull && !isShown}
+        className="h-auto min-h-8 py-1.5 max-sm:h-auto max-sm:min-h-11"
         onSelect={(event) => {
           event.preventDefault()
           onToggle(job.id)
         }}
       >
         <Check className={isShown ? '' : 'invisible'} />
-        <span className="truncate" title={job.name}>
-          {job.name}
-        </span>
+        <span className="min-w-0">{job.name}</span>
       </DropdownMenuItem>
     )
   })
   return (
     <>
+      {isFull && (
+        <p id={limit} className="sticky -top-1 z-10 border-b bg-raised p-2 text-sm">
+          At most {MAX_RUNS} runs are compared. Take one away to add another.
+        </p>
+      )}
       {items}
       <OlderRuns />
     </>
   )
 }
 
+const ColorDot = ({ color }: { color: string }) => (
+  <span className="size-2.5 shrink-0 rounded-full" style={{ background: color }} aria-hidden />
+)
+
 function RunChip({ name, color, onRemove }: { name: string; color: string; onRemove: () => void }) {
   return (
     <span className="inline-flex h-8 max-w-60 items-center gap-1.5 rounded-full border bg-card pr-1 pl-3 text-sm max-sm:h-11">
-      <span className="size-2.5 shrink-0 rounded-full" style={{ background: color }} aria-hidden />
-      <span className="truncate">{name}</span>
+      <ColorDot color={color} />
+      <LongName name={name} />
       <button
         type="button"
         className="grid size-6 place-items-center rounded-full hover:bg-subtle max-sm:size-11"

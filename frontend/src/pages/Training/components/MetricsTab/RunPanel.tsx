@@ -1,11 +1,13 @@
 import { memo } from 'react'
 import type { Baseline, PhysicalLimit, TrainingMetric } from '@/api/types'
+import type { ChartMark } from '@/components/charts/chart-types'
+import { MARK_COLOR, MARK_SIGN } from '@/components/charts/mark-look'
 import { Facts } from '@/components/feedback/Facts'
 import { StatusBadge } from '@/components/feedback/StatusBadge'
 import { Button } from '@/components/ui/button'
 import { Card } from '@/components/ui/card'
 import { Tooltip } from '@/components/ui/tooltip'
-import { describeCoverage, formatDuration, formatMetres, formatNumber, formatPercent } from '@/lib/format'
+import { describeCoverage, formatCount, formatDuration, formatMetres, formatNumber, formatPercent } from '@/lib/format'
 import { useJobActions } from '../../hooks/useJobActions'
 import type { RunView } from './chart-model'
 
@@ -14,10 +16,12 @@ interface RunPanelProps {
   baselines: readonly Baseline[]
   limit: PhysicalLimit | null
   isCompared: boolean
+  /** What happened to it along the way. */
+  marks: readonly ChartMark[]
 }
 
 /** One run in words and figures, beside its curves. */
-export function RunPanel({ run, baselines, limit, isCompared }: RunPanelProps) {
+export function RunPanel({ run, baselines, limit, isCompared, marks }: RunPanelProps) {
   const { job, rows } = run
   const last = rows.at(-1)
   const trained = rows.reduce((sum, row) => sum + (row.epoch_duration_seconds ?? 0), 0)
@@ -28,7 +32,7 @@ export function RunPanel({ run, baselines, limit, isCompared }: RunPanelProps) {
         {isCompared && (
           <span className="mt-1.5 size-3 shrink-0 rounded-full" style={{ background: run.color }} aria-hidden />
         )}
-        <h2 className="mr-auto line-clamp-3 min-w-0 font-semibold" title={job.name}>
+        <h2 className="mr-auto line-clamp-6 min-w-0 font-semibold" title={job.name}>
           {job.name}
         </h2>
         <StatusBadge status={job.status} pending_action={job.pending_action} />
@@ -51,6 +55,7 @@ export function RunPanel({ run, baselines, limit, isCompared }: RunPanelProps) {
           isWhole && trained > 0 && ['Time in epochs', formatDuration(trained)],
           ['Epochs', `${job.current_epoch} of ${job.total_epochs}`],
           ['Attempts', job.attempt],
+          marks.length > 0 && ['Marks', <Marks key="marks" marks={marks} />],
           ['Architecture', job.config.model_architecture],
           ['Seed', job.config.seed],
           job.device && ['Device', job.device.name],
@@ -58,6 +63,27 @@ export function RunPanel({ run, baselines, limit, isCompared }: RunPanelProps) {
       />
       <PanelButtons jobId={job.id} />
     </Card>
+  )
+}
+
+/** Marks listed, at most: the newest ones. */
+const MAX_MARKS = 8
+
+/** The signs above the charts in words, for whom no mouse hovers. */
+function Marks({ marks }: { marks: readonly ChartMark[] }) {
+  const numEarlier = marks.length - MAX_MARKS
+  return (
+    <ul data-testid="marks">
+      {numEarlier > 0 && <li className="text-muted">{formatCount(numEarlier)} earlier</li>}
+      {marks.slice(-MAX_MARKS).map((mark) => (
+        <li key={`${mark.kind}${mark.x}${mark.label}`} className="flex gap-1.5">
+          <span aria-hidden className="w-4 shrink-0 text-center" style={{ color: mark.color ?? MARK_COLOR[mark.kind] }}>
+            {MARK_SIGN[mark.kind]}
+          </span>
+          {mark.label}
+        </li>
+      ))}
+    </ul>
   )
 }
 

@@ -1,4 +1,5 @@
-import { SlidersHorizontal } from 'lucide-react'
+import { CircleHelp, SlidersHorizontal } from 'lucide-react'
+import { useId } from 'react'
 import { Button } from '@/components/ui/button'
 import { Checkbox } from '@/components/ui/checkbox'
 import { Popover, PopoverContent, PopoverTrigger } from '@/components/ui/popover'
@@ -21,6 +22,7 @@ export function ViewOptions(props: ViewOptionsProps) {
         <Controls {...props} />
       </div>
     )
+  // Folded, there is room to say it at once.
   const numChanged = Number(view.x !== 'epoch') + Number(view.smooth !== 0) + Number(view.log)
   return (
     <Popover>
@@ -29,14 +31,18 @@ export function ViewOptions(props: ViewOptionsProps) {
           <SlidersHorizontal /> View{numChanged > 0 && ` (${numChanged})`}
         </Button>
       </PopoverTrigger>
-      <PopoverContent aria-label="View" className="flex flex-col items-start gap-3">
-        <Controls {...props} />
+      <PopoverContent aria-label="View" className="flex max-w-80 flex-col items-start gap-3">
+        <Controls {...props} isFolded />
       </PopoverContent>
     </Popover>
   )
 }
 
-function Controls({ view, setView }: ViewOptionsProps) {
+const SMOOTHING =
+  'Draws an exponential moving average of each line; the number is the weight of the past. The measured values stay behind it as a faint line; the learning rate stays as it was. Off shows only what was measured, and the CSV never holds anything else.'
+
+function Controls({ view, setView, isFolded = false }: ViewOptionsProps & { isFolded?: boolean }) {
+  const meaning = useId()
   return (
     <>
       <Select value={view.x} onValueChange={(x) => setView({ x: x === 'time' ? 'time' : 'epoch', zoom: null })}>
@@ -48,22 +54,41 @@ function Controls({ view, setView }: ViewOptionsProps) {
           <SelectItem value="time">by time</SelectItem>
         </SelectContent>
       </Select>
-      <label
-        className="flex items-center gap-2"
-        title="Weight of the past in an exponential moving average; 0 shows the measured values. CSV always holds the measured ones."
-      >
-        smoothing
+      <span className="flex items-center gap-2">
+        <label htmlFor="smoothing">smoothing</label>
         <input
+          id="smoothing"
           type="range"
+          aria-describedby={isFolded ? meaning : undefined}
+          aria-valuetext={view.smooth === 0 ? 'off' : String(view.smooth)}
           min={0}
           max={0.95}
           step={0.05}
           value={view.smooth}
-          className="slider h-8 w-24 max-sm:h-11 max-sm:w-36"
+          className="slider h-8 w-24 max-sm:h-11 max-sm:w-28"
           onChange={(event) => setView({ smooth: Number(event.target.value) }, { replace: true })}
         />
-        <output className="w-8">{view.smooth === 0 ? 'off' : view.smooth}</output>
-      </label>
+        <output htmlFor="smoothing" className="w-8">
+          {view.smooth === 0 ? 'off' : view.smooth}
+        </output>
+        {!isFolded && (
+          <Popover>
+            <PopoverTrigger asChild>
+              <Button variant="ghost" size="icon" aria-label="What smoothing does">
+                <CircleHelp />
+              </Button>
+            </PopoverTrigger>
+            <PopoverContent aria-label="What smoothing does" className="max-w-72 text-sm">
+              {SMOOTHING}
+            </PopoverContent>
+          </Popover>
+        )}
+      </span>
+      {isFolded && (
+        <p id={meaning} className="text-sm text-muted">
+          {SMOOTHING}
+        </p>
+      )}
       <span className="flex min-h-8 items-center gap-2 max-sm:min-h-11">
         <Checkbox
           id="log-y"

@@ -10,6 +10,8 @@ import type { ChartView } from './chart-model'
 
 const HEIGHT = 40
 const VIEW_WIDTH = 1000
+/** Of the strip: a shorter drag is a press. */
+const LEAST_SHARE = 0.005
 
 interface ZoomStripProps {
   /** With the whole rows, not those of the window. */
@@ -21,10 +23,10 @@ interface ZoomStripProps {
   children: ReactNode
 }
 
-/** The whole run in small, below the charts and always in sight: shows the window that all charts share; dragging draws another. */
+/** The whole run in small, below the charts and always in sight: shows the window that all charts share. Dragging draws another; dragging the window moves it. */
 export function ZoomStrip({ view, zoom, onZoom, numNewer, children }: ZoomStripProps) {
   const strip = useRef<HTMLDivElement>(null)
-  const [drag, setDrag] = useState<[number, number] | null>(null)
+  const [drag, setDrag] = useState<Drag | null>(null)
   const domain = view.xDomain
   const path = useMemo(() => pathOf(view, domain), [view, domain])
   const share = (event: PointerEvent) => {
@@ -32,13 +34,17 @@ export function ZoomStrip({ view, zoom, onZoom, numNewer, children }: ZoomStripP
     return box ? Math.min(1, Math.max(0, (event.clientX - box.left) / box.width)) : 0
   }
   const span = domain[1] - domain[0]
-  const shown = drag ?? zoom?.map((x) => Math.min(1, Math.max(0, (x - domain[0]) / span)))
+  const inView = zoom && ([shareOf(zoom[0], domain), shareOf(zoom[1], domain)] as const)
+  const shown = drag ? drag.window : inView
   const [low, high] = shown ? [Math.min(...shown), Math.max(...shown)] : [0, 1]
   const format = view.xKind === 'epoch' ? (x: number) => formatCount(Math.round(x)) : formatDuration
   const finish = () => {
     if (!drag) return
     setDrag(null)
-    onZoom(high - low > 0.005 ? [domain[0] + low * span, domain[0] + high * span] : null)
+    // A press without a move leaves a window where it is, and beside it shows all.
+    if (drag.window === drag.moved) return
+    const isWide = drag.moved !== null || high - low > LEAST_SHARE
+    onZoom(isWide ? [domain[0] + low * span, domain[0] + high * span] : null)
   }
   return (
     <div className="sticky bottom-0 z-10 flex flex-col gap-1 bg-ground py-1" data-testid="zoom-strip">
@@ -50,9 +56,9 @@ export function ZoomStrip({ view, zoom, onZoom, numNewer, children }: ZoomStripP
           style={{ height: HEIGHT }}
           onPointerDown={(event) => {
             strip.current?.setPointerCapture(event.pointerId)
-            setDrag([share(event), share(event)])
+            setDrag(startDrag(share(event), inView))
           }}
-          onPointerMove={(event) => drag && setDrag([drag[0], share(event)])}
+          onPointerMove={(event) => drag && setDrag(moveDrag(drag, share(event)))}
           onPointerUp={finish}
           onPointerCancel={() => setDrag(null)}
           onDoubleClick={() => onZoom(null)}
@@ -64,7 +70,7 @@ export function ZoomStrip({ view, zoom, onZoom, numNewer, children }: ZoomStripP
           </svg>
           {shown && (
             <div
-              className="absolute inset-y-0 border-x-2 border-accent bg-accent/10"
+              className="absolute inset-y-0 cursor-grab border-x-2 border-accent bg-accent/10"
               style={{ left: `${low * 100}%`, width: `${(high - low) * 100}%` }}
             />
           )}
@@ -84,6 +90,28 @@ export function ZoomStrip({ view, zoom, onZoom, numNewer, children }: ZoomStripP
       </div>
     </div>
   )
+}
+
+interface Drag {
+  /** Where it began, and the window that is moved; without one, a window is drawn. */
+  from: number
+  moved: readonly [number, number] | null
+  window: readonly [number, number]
+}
+
+const shareOf = (x: number, [low, high]: readonly [number, number]): number =>
+  Math.min(1, Math.max(0, (x - low) / (high - low)))
+
+function startDrag(at: number, window: readonly [number, number] | null): Drag {
+  const isInside = window !== null && at > window[0] && at < window[1]
+  return { from: at, moved: isInside ? window : null, window: isInside ? window : [at, at] }
+}
+
+function moveDrag(drag: Drag, at: number): Drag {
+  const { from, moved } = drag
+  if (!moved) return { ...drag, window: [from, at] }
+  const by = Math.min(1 - moved[1], Math.max(-moved[0], at - from))
+  return { ...drag, window: [moved[0] + by, moved[1] + by] }
 }
 
 function pathOf({ runs, xKind }: ChartView, [low, high]: [number, number]) {

@@ -1,7 +1,23 @@
-import type { ChartMark, ChartModel, ChartReference, ChartSeries } from '@/components/charts/chart-types'
-import { type Curve, clipToWindow, curveOf, isThinnedRun, makeX, type XAxisKind } from '@/lib/curves'
+import {
+  type ChartMark,
+  type ChartModel,
+  type ChartReference,
+  type ChartSeries,
+  rawIdOf,
+} from '@/components/charts/chart-types'
+import {
+  type Curve,
+  clipToWindow,
+  curveOf,
+  isThinnedRun,
+  keptCurve,
+  makeX,
+  rowsInWindow,
+  type XAxisKind,
+} from '@/lib/curves'
 import { formatCount, formatDuration, formatNumber, formatSeconds, plural } from '@/lib/format'
-import { MAX_CHART_POINTS, smooth, thin } from '@/lib/series'
+import { MAX_CHART_POINTS, type Point, smooth, thin } from '@/lib/series'
+import { seriesId } from '../../hooks/useViewState'
 import type { TrainingJob, TrainingMetric } from '../../types'
 
 /** One run on the charts. */
@@ -21,6 +37,8 @@ export interface ChartView {
   smoothing: number
   isLogY: boolean
   marks: ChartMark[]
+  /** Ids of series that are not drawn. */
+  hidden: ReadonlySet<string>
   /** A run of them still trains, and its newest points are in the view. */
   isLive: boolean
 }
@@ -54,6 +72,9 @@ interface BuildOptions {
   isLogY?: boolean
   references?: ChartReference[]
   formatY?: (y: number) => string
+  formatTick?: (y: number) => string
+  /** Set by a schedule and not measured: an average would show what never was. */
+  isExact?: boolean
   /** By job: what must stand beside the run's name, where the runs were not measured alike. */
   qualifiers?: Readonly<Record<string, string>>
 }
@@ -73,6 +94,8 @@ export function buildChart(view: ChartView, options: BuildOptions): BuiltChart {
     isLogY = view.isLogY,
     references = [],
     formatY = formatPlain,
+    formatTick,
+    isExact = false,
     qualifiers = {},
   } = options
   const series: ChartSeries[] = []
@@ -84,14 +107,17 @@ export function buildChart(view: ChartView, options: BuildOptions): BuiltChart {
   for (const run of view.runs) {
     const x = makeX(view.xKind, run.job.started_at, run.rows)
     const { zoom } = view
-    const inWindow = zoom ? run.rows.filter((row) => x(row) >= zoom[0] && x(row) <= zoom[1]) : run.rows
-    isThinned ||= isThinnedRun(run.rows, inWindow)
+    isThinned ||= isThinnedRun(run.rows, zoom ? rowsInWindow(run.rows, zoom, x) : run.rows)
     for (const look of fields) {
-      const curve = curveOf(run.rows, look.field, x, scale)
+      const key = [look.field, view.xKind, run.job.started_at, scale].join()
+      const curve = keptCurve(run.rows, key, () => curveOf(run.rows, look.field, x, scale))
       const seen = clipToWindow(curve.points, view.zoom)
+      // The average goes on from before the window, else zooming would change the line.
+      const smoothed =
+        view.smoothing > 0 && !isExact ? clipToWindow(smooth(curve.points, view.smoothing), view.zoom) : null
       if (isLogY) numHidden += seen.filter((point) => point.y <= 0).length
       const broken = curve.broken.filter(({ x: at }) => at >= view.xDomain[0] && at <= view.xDomain[1])
-      const lines = linesOf(run, look, { points: seen, broken }, view, qualifiers[run.job.id])
+      const lines = linesOf(run, look, { seen, smoothed, broken }, view, qualifiers[run.job.id])
       series.push(...lines)
       isThinned ||= lines.some((line) => line.points.length < seen.length)
       isMeasured ||= curve.points.length + curve.broken.length > 0
@@ -119,6 +145,7 @@ export function buildChart(view: ChartView, options: BuildOptions): BuiltChart {
     formatRowX: view.xKind === 'epoch' ? formatEpoch : formatSeconds,
     isThinned,
     formatY,
+    ...(formatTick ? { formatTick } : {}),
   }
   return { model, note: notes.length > 0 ? `${notes.join('; ')}.` : undefined, isMeasured }
 }
@@ -126,26 +153,34 @@ export function buildChart(view: ChartView, options: BuildOptions): BuiltChart {
 const formatPlain = (y: number): string => formatNumber(y)
 const formatEpoch = (x: number): string => formatCount(Math.round(x))
 
+interface SeenCurve extends Pick<Curve, 'broken'> {
+  seen: readonly Point[]
+  /** null where nothing is smoothed. */
+  smoothed: readonly Point[] | null
+}
+
 function linesOf(
   run: RunView,
   look: FieldLook,
-  { points: seen, broken }: Curve,
+  { seen, smoothed, broken }: SeenCurve,
   view: ChartView,
   qualifier: string | undefined,
 ): ChartSeries[] {
   const isSingle = view.runs.length === 1
   const base = {
-    id: `${run.job.id}:${look.field}`,
-    name: isSingle ? look.name : `${run.job.name} ${look.name}`,
+    id: seriesId(run.job.id, look.field),
+    source: run.job.id,
+    name: look.name,
+    ...(isSingle ? {} : { run: run.job.name }),
     color: isSingle ? look.color : run.color,
     ...(look.dash ? { dash: look.dash } : {}),
     ...(qualifier ? { qualifier } : {}),
   }
-  if (view.smoothing === 0) return [{ ...base, broken, points: thin(seen) }]
+  if (smoothed === null) return [{ ...base, broken, points: thin(seen) }]
   // Both lines together stay within the budget of one chart.
   return [
-    { ...base, id: `${base.id}:raw`, faint: true, points: thin(seen, MAX_CHART_POINTS / 2) },
-    { ...base, broken, points: thin(smooth(seen, view.smoothing), MAX_CHART_POINTS / 2) },
+    { ...base, id: rawIdOf(base.id), faint: true, points: thin(seen, MAX_CHART_POINTS / 2) },
+    { ...base, broken, points: thin(smoothed, MAX_CHART_POINTS / 2) },
   ]
 }
 
@@ -164,4 +199,21 @@ export function fullDomain(runs: readonly RunView[], xKind: XAxisKind): [number,
   }
   if (low > high) return [0, 1]
   return high > low ? [low, high] : [low - 1, high + 1]
+}
+
+/**
+ * The part of a window that lies on the runs, at least `least` wide; null for one that shows all of them. Rounded to what the eye
+ * can tell, for the address.
+ */
+export function fitWindow(
+  [low, high]: readonly [number, number],
+  [first, last]: readonly [number, number],
+  least: number,
+): [number, number] | null {
+  if ((low <= first && high >= last) || high <= first || low >= last || last - first <= least) return null
+  const half = Math.max(least, Math.min(high, last) - Math.max(low, first)) / 2
+  const middle = Math.min(last - half, Math.max(first + half, (Math.max(low, first) + Math.min(high, last)) / 2))
+  const step = 10 ** Math.floor(Math.log10(half / 500))
+  const round = (x: number) => Number((Math.round(x / step) * step).toPrecision(12))
+  return [round(middle - half), round(middle + half)]
 }

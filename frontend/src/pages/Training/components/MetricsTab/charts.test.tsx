@@ -1,9 +1,10 @@
 import { fireEvent, render, screen, within } from '@testing-library/react'
 import { describe, expect, it } from 'vitest'
+import { yDomainOf } from '@/components/charts/LinePlot'
 import { TooltipProvider } from '@/components/ui/tooltip'
 import { makeJob, makeMetric } from '@/test/samples'
 import { AccuracyChart } from './AccuracyChart'
-import { type ChartView, fullDomain, RUN_COLORS, type RunView } from './chart-model'
+import { buildChart, type ChartView, fitWindow, fullDomain, RUN_COLORS, type RunView } from './chart-model'
 import { LossChart } from './LossChart'
 
 function makeRun(name: string, radius_m: number, index = 0): RunView {
@@ -24,6 +25,7 @@ function makeView(runs: RunView[], changes: Partial<ChartView> = {}): ChartView 
     smoothing: 0,
     isLogY: false,
     marks: [],
+    hidden: new Set(),
     isLive: false,
     ...changes,
   }
@@ -32,7 +34,7 @@ function makeView(runs: RunView[], changes: Partial<ChartView> = {}): ChartView 
 function drawAccuracy(...runs: RunView[]) {
   render(
     <TooltipProvider>
-      <AccuracyChart view={makeView(runs)} onZoom={() => undefined} />
+      <AccuracyChart view={makeView(runs)} onZoom={() => undefined} onHide={() => undefined} />
     </TooltipProvider>,
   )
 }
@@ -56,6 +58,71 @@ describe('the accuracy of compared runs', () => {
   })
 })
 
+describe('the names of compared runs', () => {
+  it('give way in their middle, and never the part that tells train from validation', () => {
+    const name = `north valley receivers, deep sets with attention, ${'seed 2'}`
+    drawAccuracy(makeRun('main', 1000), makeRun(name, 1000, 1))
+    const entry = screen.getByRole('button', { name: `${name} validation 40 %` })
+    expect(within(entry).getByText('validation')).not.toHaveClass('truncate')
+    expect(entry).toHaveAttribute('title', expect.stringContaining(`${name} validation`))
+    const tail = screen.getByText(/seed 2$/, { selector: '[aria-hidden]' })
+    expect(tail).not.toHaveClass('truncate')
+    expect(tail.textContent).toHaveLength(12)
+  })
+})
+
+describe('a window', () => {
+  const run = (name: string, losses: number[]) => ({
+    ...makeRun(name, 1000),
+    rows: losses.map((loss, index) => makeMetric(index + 1, { train_loss: loss, val_loss: loss })),
+  })
+  const losses = [90, 80, ...Array.from({ length: 18 }, () => 1), 0.5]
+  const build = (changes: Partial<ChartView> = {}) =>
+    buildChart(
+      makeView([run('long', losses), run('short', [70, 60])], { zoom: [5, 20], xDomain: [5, 20], ...changes }),
+      {
+        title: 'Loss',
+        fields: [{ field: 'val_loss', name: 'validation', color: 'red' }],
+      },
+    ).model
+
+  it('sets the height by what it shows, whatever lies beside it', () => {
+    expect(yDomainOf(build())[1]).toBeLessThan(1.2)
+    expect(yDomainOf(build({ isLogY: true }))[1]).toBeLessThan(1.2)
+    expect(yDomainOf(build({ zoom: [1.5, 20], xDomain: [1.5, 20] }))[1]).toBeCloseTo(90, -1)
+  })
+
+  it('stays on the runs, and shows all where it would be as wide as they are', () => {
+    expect(fitWindow([-20, 7.123_456_7], [1, 21], 1)).toEqual([1, 7.123])
+    expect(fitWindow([-20, 30], [1, 21], 1)).toBeNull()
+    expect(fitWindow([40, 50], [1, 21], 1)).toBeNull()
+  })
+
+  it('never is narrower than what there is to see, nor rounded away', () => {
+    expect(fitWindow([7.5, 7.6], [1, 21], 1)).toEqual([7.05, 8.05])
+    expect(fitWindow([20.9, 22], [1, 21], 1)).toEqual([20, 21])
+    expect(fitWindow([1_234_560.2, 1_234_562.4], [1, 2_000_000], 1)).toEqual([1_234_560.2, 1_234_562.4])
+  })
+
+  it('has no line of a run that ended before it', () => {
+    expect(build().series.map((one) => one.points.length > 0)).toEqual([true, false])
+  })
+
+  it('leaves exact what was set and not measured', () => {
+    const view = makeView([run('long', losses)], { smoothing: 0.9 })
+    const fields = [{ field: 'learning_rate' as const, name: 'learning rate', color: 'purple' }]
+    expect(buildChart(view, { title: 'Learning rate', fields, isExact: true }).model.series).toHaveLength(1)
+  })
+
+  it('shows the same average as the whole run', () => {
+    const at = (changes: Partial<ChartView>) =>
+      build({ smoothing: 0.9, ...changes })
+        .series.find((one) => !one.faint)
+        ?.points.find((point) => point.x === 10)?.y
+    expect(at({})).toBe(at({ zoom: null, xDomain: [1, 21] }))
+  })
+})
+
 describe('values that are no finite number', () => {
   const non_finite = { train_loss: 'nan', val_loss: 'nan' }
   const run = { ...makeRun('main', 1000), rows: [makeMetric(1, { train_loss: null, val_loss: null, non_finite })] }
@@ -65,6 +132,7 @@ describe('values that are no finite number', () => {
         <LossChart
           view={makeView([run], { xDomain: fullDomain([run], 'epoch'), ...changes })}
           onZoom={() => undefined}
+          onHide={() => undefined}
         />
       </TooltipProvider>,
     )
@@ -97,6 +165,7 @@ describe('the table of a chart', () => {
         <LossChart
           view={makeView([run], { xKind, xDomain: fullDomain([run], xKind), zoom })}
           onZoom={() => undefined}
+          onHide={() => undefined}
         />
       </TooltipProvider>,
     )
