@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from heimdall.datasets.splits import make_split
 from heimdall.datasets.storage import DatasetArrays, open_dataset
@@ -18,7 +20,7 @@ from heimdall.domain.training import TrainingRequest
 from heimdall.training.architectures.arrival_layer import ArrivalLayer
 from heimdall.training.architectures.build import build_network, place_in_frame
 from heimdall.training.architectures.iq_encoder import IqLocalizer
-from heimdall.training.architectures.iq_front import IqFront, Samples
+from heimdall.training.architectures.iq_front import NUM_PAIR_NUMBERS, IqFront, Samples
 from heimdall.training.architectures.iq_residual import IqResidualLocalizer
 from heimdall.training.architectures.localizer import Localizer, Scaling
 from heimdall.training.architectures.residual import ResidualLocalizer
@@ -29,6 +31,11 @@ from heimdall.training.physics import Physics, prepare_physics
 from heimdall.training.scaling import fit_scaling
 from heimdall.training.schedules import LearningRate
 from heimdall.training.state import RunState, make_optimizer
+
+MAX_PAIRS_BYTES: Final = 1 << 29
+"""Of what pairs of samples have in common, kept in memory: 78 000 examples of seven receivers. Of more it is found at each step."""
+
+_PAIRS_BATCH: Final = 64
 
 
 @dataclass(frozen=True)
@@ -107,7 +114,9 @@ def prepare_run(request: TrainingRequest, *, check_in: Callable[[], None] = lamb
     state = _make_state(request, arrays, scaling, physics, device, steps_per_epoch=len(borders) - 1)
     check_in()
     resume_is_exact = _restore(request, state, identity)
-    examples = Examples(arrays, scaling, device, physics.estimate_NP if physics else None, with_iq=architecture.needs_iq)
+    pairs_NRRP = find_pairs(state.model, arrays, check_in=check_in)
+    with_estimate = partial(Examples, arrays, scaling, device, with_iq=architecture.needs_iq, pairs_NRRP=pairs_NRRP)
+    examples = with_estimate(physics.estimate_NP if physics else None)
     return Run(
         request=request,
         arrays=arrays,
@@ -116,9 +125,7 @@ def prepare_run(request: TrainingRequest, *, check_in: Callable[[], None] = lamb
         train_rows=train_rows,
         fit_rows=fit_rows,
         calibration_sets=physics.calibration_sets if physics else (),
-        calibration_examples=Examples(arrays, scaling, device, physics.calibration_NP, with_iq=architecture.needs_iq)
-        if physics
-        else examples,
+        calibration_examples=with_estimate(physics.calibration_NP) if physics else examples,
         val_rows=val_rows,
         batch_borders=borders,
         radius_m=config.accuracy_radius_m or request.dataset.accuracy_radius_m or arrays.manifest.accuracy_radius_m,
@@ -145,6 +152,26 @@ def describe_samples(arrays: DatasetArrays) -> Samples:
         heard_column=columns["heard"],
         frequency_column=columns["frequency_offset_hz"],
     )
+
+
+def find_pairs(model: Localizer, arrays: DatasetArrays, *, check_in: Callable[[], None] = lambda: None) -> Tensor | None:
+    """Return what pairs of samples have in common [N, R, R, P] in every row; None where the model sees none, or they are too many.
+
+    No weight changes it, so it is found once, for rows in their own order: an attempt that goes on has the same bits.
+    """
+    if not isinstance(model, IqLocalizer | IqResidualLocalizer) or arrays.iq is None:
+        return None
+    num_examples, num_tokens = arrays.mask.shape
+    if 4 * num_examples * num_tokens**2 * NUM_PAIR_NUMBERS > MAX_PAIRS_BYTES:
+        return None
+    pairs_NRRP = torch.empty(num_examples, num_tokens, num_tokens, NUM_PAIR_NUMBERS)
+    device = model.target_scale.device
+    for start in range(0, num_examples, _PAIRS_BATCH):
+        check_in()
+        rows = slice(start, start + _PAIRS_BATCH)
+        tables = (np.array(table[rows]) for table in (arrays.iq, arrays.features, arrays.mask))
+        pairs_NRRP[rows] = model.front(*(torch.from_numpy(table).to(device) for table in tables)).pairs_BRRP.cpu()
+    return pairs_NRRP
 
 
 def _restore(request: TrainingRequest, state: RunState, identity: Identity) -> bool | None:

@@ -15,18 +15,10 @@ from heimdall.training.export import open_session, run_session
 from heimdall.training.loop import train
 from heimdall.training.preparation import describe_samples
 from tests.unit.training.lab import Lab, MemorySink, write_dataset
+from tests.unit.training.test_iq_encoder import take
 
 ARCHITECTURE = "iq-residual-s"
 SCALE_M = 1000.0
-
-
-def take(arrays, rows):
-    return {
-        "features": np.ascontiguousarray(arrays.features[rows], np.float32),
-        "mask": np.ascontiguousarray(arrays.mask[rows]),
-        "receiver_index": arrays.receiver_index[rows].astype(np.int64),
-        "iq": np.ascontiguousarray(arrays.iq[rows]),
-    }
 
 
 def test_pairs_contradict_a_wrong_place_and_not_the_true_one(small_arrays):

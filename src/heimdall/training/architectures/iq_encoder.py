@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.functional import silu
 
 from heimdall.training.architectures.iq_front import NUM_PAIR_NUMBERS, IqFront, Views
-from heimdall.training.architectures.localizer import Localizer, Scaling
+from heimdall.training.architectures.localizer import Gaussian, Localizer, Scaling
 from heimdall.training.architectures.tokens import AttentionPool, SharedDropout, TokenLift, drop_receivers, pool_mean
 
 
@@ -121,6 +121,14 @@ class IqLocalizer(Localizer):
         super().__init__(network, scaling)
         self.front = front
 
-    def look(self, features_BRF: Tensor, mask_BR: Tensor, given: Tensor | None) -> tuple[Views, ...]:
-        """Return the views of the samples [B, R, T, 2], where they are given."""
-        return () if given is None else (self.front(given, features_BRF, mask_BR),)
+    def forward(
+        self,
+        features_BRF: Tensor,
+        mask_BR: Tensor,
+        receiver_BR: Tensor,
+        iq_BRT2: Tensor | None = None,
+        pairs_BRRP: Tensor | None = None,
+    ) -> Gaussian:
+        """Return the Gaussian in scaled units; samples are int8 [B, R, T, 2], pairs that are not known are computed here."""
+        views = None if iq_BRT2 is None else self.front(iq_BRT2, features_BRF, mask_BR, pairs_BRRP)
+        return self._read(self.network(self.normalize(features_BRF, mask_BR), mask_BR, receiver_BR, views))

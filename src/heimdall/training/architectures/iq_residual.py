@@ -40,13 +40,14 @@ class IqResidualLocalizer(ResidualLocalizer):
         receiver_BR: Tensor,
         iq_BRT2: Tensor | None = None,
         known_BP: Tensor | None = None,
+        pairs_BRRP: Tensor | None = None,
     ) -> Gaussian:
-        """Return the Gaussian in scaled units; samples are int8 [B, R, T, 2], an estimate that is not known is computed here."""
+        """Return the Gaussian in scaled units; samples are int8 [B, R, T, 2]; estimate and pairs that are not known are computed here."""
         estimate_BP = self.physics(features_BRF, mask_BR, receiver_BR) if known_BP is None else known_BP
         views = None
         if iq_BRT2 is not None:
             path_BR = self.physics.path_m(features_BRF, mask_BR, receiver_BR, estimate_BP[:, :2]) / self.target_scale
-            views = contradict(self.front(iq_BRT2, features_BRF, mask_BR), path_BR.to(features_BRF.dtype))
+            views = contradict(self.front(iq_BRT2, features_BRF, mask_BR, pairs_BRRP), path_BR.to(features_BRF.dtype))
         return self._correct(features_BRF, mask_BR, receiver_BR, estimate_BP, views)
 
 
