@@ -174,6 +174,8 @@ def main() -> int:
         "cpu_percent": 100 * busy_s / samples[-1][0],
     }
     print_table("memory of the server", {"resident": row})
+    tenths = [samples[number * (len(samples) - 1) // 10][1] for number in range(11)]
+    print("MB at each tenth of the time: " + " ".join(f"{mb:.1f}" for mb in tenths))
     visits = sum(viewer.num_visits for viewer in viewers)
     print(f"{options.jobs * num_epochs} epochs logged, {visits} visits, {len(losses)} losses")
     print("\n".join(losses[:20]))

@@ -6,7 +6,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
-from heimdall.domain.models import Examination, ExportOptions
+from heimdall.domain.models import Examination, ExportOptions, OnCheck
 from heimdall.domain.ports import Store
 from heimdall.services.bundles import BundleService
 from heimdall.services.models import ModelService
@@ -60,9 +60,9 @@ def test_two_processes_that_import_one_bundle_at_once_make_one_model(backend: An
     barrier = threading.Barrier(2)
 
     class Meeting(TrustingVerifier):
-        def examine(self, onnx_path: Path, samples_path: Path | None) -> Examination:
+        def examine(self, onnx_path: Path, samples_path: Path | None, on_check: OnCheck | None = None) -> Examination:
             barrier.wait(20)
-            return super().examine(onnx_path, samples_path)
+            return super().examine(onnx_path, samples_path, on_check)
 
     answers: list[tuple[str, bool]] = []
 

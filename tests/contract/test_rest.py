@@ -404,6 +404,26 @@ def test_files_of_a_data_set_come_as_parts_under_names_of_no_meaning(served: Ser
     problem(served.api.post("/training/datasets", data=fields, files=[("upload", ("a", b"b"))]), 422, "file")
 
 
+def test_a_voice_comes_with_its_simulation_as_parts(served: Served) -> None:
+    fields = {"kind": "synthetic", "name": "voiced", "signal": "captures", "waveform": "nbfm-voice", "keep_iq": "true"}
+    files = [("file", ("../../evil.wav", b"RIFF"))]
+    answer = served.api.post("/training/datasets", data=fields, files=files)
+    assert answer.status_code == 201, answer.text
+    dataset = answer.json()
+    assert (dataset["kind"], dataset["config"]["keep_iq"], dataset["config"]["sources"][0]["size_bytes"]) == ("synthetic", True, 4)
+    assert served.container.artifacts.find(f"incoming/{dataset['id']}") == [f"incoming/{dataset['id']}/0.voice"]
+    problem(served.api.post("/training/datasets", data={**fields, "waveform": "dmr"}, files=files), 422, "waveform")
+    problem(served.api.post("/training/datasets", data={**fields, "num_examples": "1"}, files=files), 422, "num_examples")
+
+
+def test_only_what_has_samples_and_is_ready_leaves_as_sigmf(served: Served, dataset_id: str) -> None:
+    problem(served.api.get(f"/training/datasets/{dataset_id}/export"), 422)
+    problem(served.api.get("/training/datasets/nowhere/export"), 404)
+    problem(served.api.get(f"/training/datasets/{dataset_id}/export?max_examples=0"), 422, "max_examples")
+    building = served.api.post("/training/datasets", json={"name": "small", "num_examples": 100}).json()["id"]
+    problem(served.api.get(f"/training/datasets/{building}/export"), 409)
+
+
 def test_a_data_set_in_use_is_not_deleted(served: Served, dataset_id: str) -> None:
     job_id = served.create_job(dataset_id)
     problem(served.api.delete(f"/training/datasets/{dataset_id}"), 409)
@@ -422,6 +442,31 @@ def test_a_file_that_is_no_bundle_is_refused_and_leaves_nothing(served: Served, 
     assert answer.status_code == status, answer.text
     assert answer.json()["detail"]
     assert (served.container.artifacts.find(""), served.api.get("/training/models").json()["total"]) == before
+
+
+def test_an_import_tells_of_each_check_as_it_is_done_where_it_is_asked_to(served: Served, tmp_path: Path) -> None:
+    origin = make_world(tmp_path / "origin")
+    add_model(origin)
+    content = origin.write_bundle("model-1", tmp_path / "lines.heimdall", description="lines").read_bytes()
+
+    def send(data: bytes) -> list[dict[str, Any]]:
+        files, headers = {"file": ("a.heimdall", data)}, {"Accept": "application/x-ndjson, application/json"}
+        with served.api.stream("POST", "/training/models/import", files=files, headers=headers) as answer:
+            assert (answer.status_code, answer.headers["content-type"]) == (200, "application/x-ndjson")
+            return [json.loads(line) for line in answer.iter_lines()]
+
+    *checks, last = send(content)
+    assert last["status"] == 201
+    assert [line["check"] for line in checks] == last["result"]["verification"]["checks"]
+    assert served.api.get(f"/training/models/{last['result']['model_id']}").json() == last["result"]["model"]
+
+    *checks, last = send(content)
+    assert ([line["check"]["name"] for line in checks], last["status"]) == (["format", "integrity"], 200)
+
+    (refused,) = send(b'{"format_version": "9.0.0"}')
+    assert refused["status"] == 422
+    assert set(refused["problem"]) == {"code", "detail", "field"}
+    problem(served.api.post("/training/models/import", json={}, headers={"Accept": "application/x-ndjson"}), 415)
 
 
 def test_an_import_that_is_no_upload_is_refused(served: Served) -> None:

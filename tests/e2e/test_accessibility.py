@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 
 import pytest
 from playwright.sync_api import Page, expect
 
 from tests.conftest import ROOT
-from tests.e2e.studio import Studio, badge, card, chart, curve, settle
+from tests.e2e.studio import Studio, badge, card, chart, curve, settle, tab, toast, watch_of
 
 AXE = ROOT / "frontend" / "node_modules" / "axe-core" / "axe.min.js"
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
@@ -143,3 +144,48 @@ def test_a_closed_dialog_gives_the_focus_back(open_page: Callable[..., Page], st
         page.keyboard.press("Escape")
         expect(page.get_by_role("dialog").or_(page.get_by_role("alertdialog"))).to_have_count(0)
         expect(opener).to_be_focused()
+
+
+def test_the_focus_never_falls_to_the_page(open_page: Callable[..., Page], studio: Studio) -> None:
+    """To the new job's card after its making, to the next card after a deletion, to the tab where nothing opened the dialog."""
+    ended = [studio.create_job(studio.demo_id, job_name=f"goes {name}", epochs=50) for name in ("first", "second", "third")]
+    for job_id in ended:
+        studio.client.delete(f"/training/jobs/{job_id}")
+        studio.wait_job(job_id, {"cancelled"})
+    page = open_page()
+    expect(card(page, ended[0])).to_be_visible()
+    page.keyboard.press("n")
+    expect(page.get_by_role("dialog")).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(tab(page, "Jobs")).to_be_focused()
+
+    # The newest stand first: the card after the second's is the first's.
+    card(page, ended[1]).get_by_role("button", name="Delete").focus()
+    page.keyboard.press("Enter")
+    page.get_by_role("alertdialog").get_by_role("button", name="Delete the job").focus()
+    page.keyboard.press("Enter")
+    expect(card(page, ended[1])).to_have_count(0)
+    expect(card(page, ended[0]).get_by_role("heading").get_by_role("button")).to_be_focused()
+
+    page.keyboard.press("n")
+    name = page.get_by_role("dialog").get_by_label("Name", exact=True)
+    expect(name).not_to_have_value("")
+    name.fill("takes the focus")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("button", name="takes the focus", exact=True)).to_be_focused()
+
+
+def test_an_error_is_closed_by_escape(open_page: Callable[..., Page], studio: Studio) -> None:
+    page = open_page()
+    watch_of(page).expect("status of 503|503")
+    job_id = studio.start_job("cannot be paused")
+    expect(card(page, job_id)).to_be_visible()
+    refusal = json.dumps({"code": "unavailable", "detail": "The database does not answer."})
+    page.route("**/training/pause/*", lambda route: route.fulfill(status=503, content_type="application/json", body=refusal))
+    for _ in range(2):
+        card(page, job_id).get_by_role("button", name="Pause", exact=True).click()
+    error = toast(page, "The database does not answer.")
+    expect(error).to_have_count(1)
+    expect(error).to_contain_text("(2 times)")
+    page.keyboard.press("Escape")
+    expect(error).to_have_count(0)

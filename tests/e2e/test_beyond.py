@@ -33,6 +33,16 @@ SHIFTS = """() => new Promise(resolve => {
 })"""
 
 
+COUNT_CHECKS = """() => {
+  window.numChecks = []
+  new MutationObserver(() => {
+    const count = document.querySelectorAll('[data-testid="check"]').length
+    if (count > 0 && count !== window.numChecks.at(-1)) window.numChecks.push(count)
+  }).observe(document.body, {childList: true, subtree: true})
+}"""
+"""Notes how many checks stand on the page whenever that changes."""
+
+
 @pytest.fixture
 def served(tmp_path: Path) -> Iterator[Served]:
     """The real server without a worker: the test itself plays as many of them as it needs."""
@@ -56,14 +66,20 @@ def test_a_file_dropped_anywhere_is_imported_and_verified(open_page: Callable[..
     refused = toast(page, "Nothing was imported")
     expect(refused).to_contain_text("ends in .heimdall")
     refused.get_by_role("button", name="Close toast").click()
+    page.evaluate(COUNT_CHECKS)
     drop(page, "finished-v1.heimdall", bundle)
     dialog = page.get_by_role("dialog", name="Import model")
     expect(dialog.get_by_test_id("seal")).to_have_attribute("data-status", "verified")
+    # The checks came one by one, as the engine did them, and not together at the end.
+    num_shown = page.evaluate("() => window.numChecks")
+    rising = num_shown[: num_shown.index(max(num_shown)) + 1]
+    assert rising == sorted(rising)
+    assert len(rising) >= 3
     dialog.get_by_role("button", name="Show the model").click()
     expect(page).to_have_url(re.compile("model="))
 
 
-def test_many_jobs_at_once_get_only_what_is_valid_for_all(open_page: Callable[..., Page], studio: Studio) -> None:
+def test_many_jobs_at_once_get_what_is_valid_for_some_and_only_those(open_page: Callable[..., Page], studio: Studio) -> None:
     running = studio.start_job("bulk running")
     done = [studio.create_job(studio.demo_id, job_name=f"bulk {name}", epochs=50) for name in ("one", "two")]
     for job_id in done:
@@ -77,18 +93,20 @@ def test_many_jobs_at_once_get_only_what_is_valid_for_all(open_page: Callable[..
     expect(bar.get_by_role("button", name="Delete")).to_have_count(0)
     card(page, done[0]).get_by_role("checkbox").check()
     expect(bar.get_by_role("status")).to_have_text("2 jobs selected")
-    for name in ("Pause", "Resume", "Cancel", "Delete"):
-        expect(bar.get_by_role("button", name=name)).to_have_count(0)
-    card(page, running).get_by_role("checkbox").uncheck()
+    for name in ("Pause 1 of 2", "Cancel 1 of 2", "Delete 1 of 2", "Compare 2"):
+        expect(bar.get_by_role("button", name=name)).to_be_visible()
+    expect(bar.get_by_role("button", name="Resume")).to_have_count(0)
     card(page, done[1]).get_by_role("checkbox").check()
-    bar.get_by_role("button", name="Delete").click()
+    bar.get_by_role("button", name="Delete 2 of 3").click()
     confirmation = page.get_by_role("alertdialog")
+    expect(confirmation).to_contain_text("1 other selected job has not ended yet and stays as it is.")
     expect(confirmation).to_contain_text(re.compile(r"Deleted for good: the metrics of \d+ epoch"))
     confirmation.get_by_role("button", name="Delete 2 jobs").click()
     for job_id in done:
         expect(card(page, job_id)).to_have_count(0)
         assert studio.client.get(f"/training/jobs/{job_id}").status_code == 404
-    expect(bar).to_have_count(0)
+    expect(bar.get_by_role("status")).to_have_text("1 job selected")
+    expect(badge(card(page, running), "running")).to_be_visible()
 
 
 def open_menu(page: Page, job_id: str, item: str) -> None:
@@ -141,7 +159,7 @@ def test_more_than_twenty_running_jobs_share_one_socket(open_page: Callable[...,
     claims = [served.claim(served.create_job(dataset, job_name=f"one of many {index}")) for index in range(24)]
     page = open_page(studio=served)
     expect(page.get_by_test_id("job-card")).to_have_count(len(claims))
-    expect(page.get_by_test_id("freshness")).to_have_text("Live")
+    expect(page.get_by_test_id("freshness").get_by_role("status")).to_have_text("Live")
     watch = watch_of(page)
     wait_page(page, lambda: len(watch.open_sockets()) == 1, lambda: f"open: {watch.open_sockets()}")
     assert re.search(r"/ws/training(\?|$)", watch.open_sockets()[0])
@@ -163,7 +181,7 @@ def test_a_silent_worker_is_said_then_healed(open_page: Callable[..., Page], ser
     expect(freshness).to_have_text(re.compile(r"Worker silent \d+ s"), timeout=60_000)
     expect(freshness).to_have_attribute("data-tone", "warning")
     served.record(claim, 2)
-    expect(freshness).to_have_text("Live")
+    expect(freshness.get_by_role("status")).to_have_text("Live")
     expect(card(page, claim.job_id)).to_contain_text("epoch 2 of 50")
 
 
@@ -375,3 +393,42 @@ def test_the_time_that_is_left_fits_a_phone_and_the_step_gives_way(open_page: Ca
     expect(where).to_contain_text("step 1021 of 4500")
     assert where.get_by_text("left").evaluate("(one) => one.scrollWidth <= one.clientWidth"), "the time is not cut"
     assert where.evaluate("(card) => card.scrollWidth <= card.clientWidth")
+
+
+def test_the_theme_is_that_of_the_browser_in_every_tab_of_it(open_page: Callable[..., Page], studio: Studio) -> None:
+    page = open_page()
+    other = page.context.new_page()
+    other.goto("/training")
+    other.wait_for_selector("#root > [inert]", state="detached")
+    page.get_by_role("button", name="Use the dark theme").click()
+    expect(other.locator("html")).to_have_class(re.compile(r"\bdark\b"))
+    expect(other.get_by_role("button", name="Use the light theme")).to_be_visible()
+
+
+@pytest.mark.parametrize("width", [1440, 360])
+def test_a_long_name_stands_in_nothing_s_way(open_page: Callable[..., Page], studio: Studio, width: int) -> None:
+    long = "unbreakable" * 20
+    job = studio.finished_job()
+    before = studio.get(f"/training/models/{job['model_id']}")["name"]
+    studio.client.patch(f"/training/models/{job['model_id']}", json={"name": long})
+    try:
+        page = open_page(f"/training?tab=models&model={job['model_id']}", width=width)
+        sheet = page.get_by_role("dialog")
+        title = sheet.get_by_role("heading", name=re.compile("^unbreakable"))
+        expect(title).to_be_visible()
+        settle(page)  # it slides in
+        end, close = title.bounding_box(), sheet.get_by_role("button", name="Close").bounding_box()
+        assert end is not None
+        assert close is not None
+        assert end["x"] + end["width"] <= close["x"]
+        # All of it can be read here, also without a pointer.
+        assert title.evaluate("el => el.scrollHeight <= el.clientHeight + 1 && el.scrollWidth <= el.clientWidth + 1")
+        page.keyboard.press("Escape")
+        page.get_by_role("button", name=f"More for {long}").first.click()
+        page.get_by_role("menuitem", name="Delete").click()
+        question = page.get_by_role("alertdialog")
+        expect(question).to_be_visible()
+        assert question.evaluate("el => el.scrollWidth <= el.clientWidth")
+        assert page.evaluate("() => document.documentElement.scrollWidth <= innerWidth")
+    finally:
+        studio.client.patch(f"/training/models/{job['model_id']}", json={"name": before})

@@ -190,7 +190,7 @@ def test_models_tab_lists_all_trained_models(open_page: Callable[..., Page], stu
         expect(where).to_contain_text(f"v{model['version']}")
         expect(where).to_contain_text(model["architecture"])
         expect(where).to_contain_text("parameters")
-        for name in ("train loss", "val loss", "train accuracy", "val accuracy"):
+        for name in ("Train loss", "Val loss", "Train accuracy", "Val accuracy"):
             expect(where).to_contain_text(name)
         expect(where.get_by_test_id("seal")).to_have_attribute("data-status", "verified")
     with page.expect_response(f"**/api/v1/training/models/{models[0]['id']}"):
@@ -383,7 +383,7 @@ def test_error_handling_shows_user_friendly_messages(page: Page, studio: Studio,
     device = dialog.get_by_role("combobox", name="Device")
     expect(device).to_have_attribute("aria-invalid", "true")
     note = page.locator(f'[id="{device.get_attribute("aria-describedby")}"]')
-    expect(note).to_have_text("This machine has no CUDA device. Choose 'auto' or 'cpu'.")
+    expect(note).to_have_text("This machine has no CUDA device. Choose “auto” or “cpu”.")
     expect(epochs).to_have_value("7")
     page.keyboard.press("Escape")
 

@@ -58,7 +58,7 @@ def test_api_killed_while_watching_is_said_and_caught_up_without_gap_or_double(o
     watch_of(page).expect(AWAY)
     line = curve(chart(page, "Loss"), 0)
     expect(line).to_be_attached()
-    expect(freshness(page)).to_have_text("Live")
+    expect(freshness(page).get_by_role("status")).to_have_text("Live")
     mark_document(page)
     before = num_points(line)
     api = frail.find_process("heimdall.api")
@@ -66,7 +66,7 @@ def test_api_killed_while_watching_is_said_and_caught_up_without_gap_or_double(o
     expect(freshness(page)).to_contain_text(re.compile(r"Reconnecting, showing data to \d\d:\d\d:\d\d"))
     expect(freshness(page)).to_have_attribute("data-tone", "warning")
     expect(line).to_be_attached()  # what was known stays on the page
-    expect(freshness(page)).to_have_text("Live", timeout=60_000)
+    expect(freshness(page).get_by_role("status")).to_have_text("Live", timeout=60_000)
     wait_page(page, lambda: num_points(line) >= before + 6, lambda: f"{num_points(line)} points, were {before}")
     frail.client.post(f"/training/pause/{job_id}")
     frail.wait_job(job_id, {"paused"})
@@ -105,7 +105,7 @@ def test_worker_killed_is_said_then_healed(open_page: Callable[..., Page], frail
 def test_a_worker_that_hangs_is_said(open_page: Callable[..., Page], frail: Studio) -> None:
     job_id = frail.start_job("silent", batch_size=256)
     page = open_page(studio=frail)
-    expect(freshness(page)).to_have_text("Live")
+    expect(freshness(page).get_by_role("status")).to_have_text("Live")
     worker = frail.find_process("heimdall.worker.main")
     assert worker is not None
     frozen = [worker, *worker.children(recursive=True)]
@@ -116,12 +116,14 @@ def test_a_worker_that_hangs_is_said(open_page: Callable[..., Page], frail: Stud
         expect(freshness(page)).to_have_attribute("data-tone", "warning")
         # Then its lease runs out, and the job waits for a worker again.
         expect(where.get_by_text("waiting for a worker to go on")).to_be_visible(timeout=60_000)
+        expect(freshness(page).get_by_text(re.compile(r"Waiting for a worker \d+ s"))).to_be_visible()
+        expect(freshness(page)).to_have_attribute("data-tone", "warning")
     finally:
         for process in frozen:
             process.resume()
     frail.wait_job(job_id, lambda job: job["status"] == "running" and job["attempt"] == 2)
     expect(badge(where, "running")).to_be_visible()
-    expect(freshness(page)).to_have_text("Live")
+    expect(freshness(page).get_by_role("status")).to_have_text("Live")
     frail.client.delete(f"/training/jobs/{job_id}")
     frail.wait_job(job_id, {"cancelled"})
 
@@ -130,13 +132,16 @@ def test_a_training_process_that_hangs_is_said_while_its_worker_lives(open_page:
     job_id = frail.start_job("hung", batch_size=256)
     page = open_page(studio=frail)
     where = card(page, job_id)
-    expect(freshness(page)).to_have_text("Live")
+    expect(freshness(page).get_by_role("status")).to_have_text("Live")
+    expect(freshness(page)).to_have_text(re.compile(r"^Live, \d+\.\d s behind$"))
     child = frail.find_process("heimdall.worker.child", job_id)
     assert child is not None
+    height = where.evaluate("card => card.offsetHeight")
     frail.freeze(child)
     try:
         expect(where).to_contain_text("The training process was stopped from outside, and no step for more than 5 s.")
         expect(where).to_contain_text("ends this attempt at 600 s")
+        assert where.evaluate("card => card.offsetHeight") == height
         expect(badge(where, "running")).to_be_visible()
         expect(freshness(page).get_by_text(re.compile(r"Worker silent \d+ s"))).to_be_visible()
         expect(where).not_to_contain_text(re.compile(r"left\b|finishing"))
@@ -147,7 +152,7 @@ def test_a_training_process_that_hangs_is_said_while_its_worker_lives(open_page:
         assert page.evaluate("() => document.documentElement.scrollWidth <= innerWidth")
     finally:
         child.resume()
-    expect(freshness(page)).to_have_text("Live")
+    expect(freshness(page).get_by_role("status")).to_have_text("Live")
     expect(where.get_by_text("no step for more than")).to_have_count(0)
     assert frail.get(f"/training/jobs/{job_id}")["attempt"] == 1
     frail.client.delete(f"/training/jobs/{job_id}")

@@ -1,4 +1,5 @@
 import axios, { type AxiosRequestConfig, isAxiosError } from 'axios'
+import { inPageQuotes } from '@/lib/sentence'
 import type { Problem } from './types'
 
 export const API_ROOT = '/api/v1'
@@ -32,9 +33,13 @@ export function toApiError(error: unknown): ApiError {
       ? new ApiError('The server took too long to answer. Check the list before you try again.', null, 'timeout')
       : new ApiError('The server does not answer. Check that Heimdall is running, then try again.', null, 'offline')
   }
-  if (isProblem(response.data))
-    return new ApiError(response.data.detail, response.status, response.data.code, response.data.field ?? null)
-  return new ApiError(`The server answered ${response.status} without saying why.`, response.status, 'http')
+  return toProblemError(response.status, response.data)
+}
+
+export function toProblemError(status: number, body: unknown): ApiError {
+  return isProblem(body)
+    ? new ApiError(inPageQuotes(body.detail), status, body.code, body.field ?? null)
+    : new ApiError(`The server answered ${status} without saying why.`, status, 'http')
 }
 
 export async function request<T>(config: AxiosRequestConfig): Promise<T> {

@@ -123,6 +123,8 @@ export interface paths {
          * Generate or import a data set
          * @description Take a synthetic configuration as JSON, or the files of an importer as multipart, each as a part named ``file``.
          *
+         *     A synthetic configuration may come as multipart, too: its files (WAV, or archives of WAV) are then the voice that is sent.
+         *
          *     The data set is ``building`` until a worker has made it.
          */
         post: operations["create_dataset_api_v1_training_datasets_post"];
@@ -171,6 +173,26 @@ export interface paths {
          * @description Remove the data set and its files; 409 while active jobs use it.
          */
         delete: operations["delete_dataset_api_v1_training_datasets__dataset_id__delete"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/training/datasets/{dataset_id}/export": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Export a data set as SigMF
+         * @description Stream the samples of a data set as a tar of SigMF collections, one an example; import it as `recordings`.
+         */
+        get: operations["export_dataset_api_v1_training_datasets__dataset_id__export_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
         options?: never;
         head?: never;
         patch?: never;
@@ -398,6 +420,8 @@ export interface paths {
         /**
          * Import a bundle
          * @description Check a ``.heimdall`` file, run its model in a limited child process, and store it. A failure leaves nothing and names the check.
+         *
+         *     With ``Accept: application/x-ndjson`` each check is told as it is done, a line of JSON for each.
          */
         post: operations["import_model_api_v1_training_models_import_post"];
         delete?: never;
@@ -859,7 +883,7 @@ export interface components {
          * @description Where the examples come from.
          * @enum {string}
          */
-        DatasetKind: "synthetic" | "powder" | "locards" | "rssi-csv" | "rssi-parquet";
+        DatasetKind: "synthetic" | "powder" | "locards" | "rssi-csv" | "rssi-parquet" | "recordings";
         /**
          * DatasetPage
          * @description All data sets, newest first.
@@ -1034,14 +1058,34 @@ export interface components {
             /** @default null */
             accuracy_radius_m: number | null;
             /**
+             * @description Hz, channel of the signal; recordings only
+             * @default 12500
+             */
+            bandwidth_hz: number;
+            /**
              * @description m, edge of a location cell
              * @default 200
              */
             cell_m: number;
             /** @default  */
             description: string;
+            /**
+             * @description s to take of each event, the shortest event's by default; recordings only
+             * @default null
+             */
+            duration_s: number | null;
+            /**
+             * @description store the samples beside the features, for networks that work on them; recordings only
+             * @default false
+             */
+            keep_iq: boolean;
             /** @enum {string} */
-            kind: "powder" | "locards" | "rssi-csv" | "rssi-parquet";
+            kind: "powder" | "locards" | "rssi-csv" | "rssi-parquet" | "recordings";
+            /**
+             * @description Hz, how far receivers' carriers may differ; recordings only
+             * @default 300
+             */
+            max_frequency_hz: number;
             name: string;
             /**
              * @description what is held out together
@@ -1060,16 +1104,36 @@ export interface components {
             /** @default null */
             accuracy_radius_m: number | null;
             /**
+             * @description Hz, channel of the signal; recordings only
+             * @default 12500
+             */
+            bandwidth_hz: number;
+            /**
              * @description m, edge of a location cell
              * @default 200
              */
             cell_m: number;
             /** @default  */
             description: string;
+            /**
+             * @description s to take of each event, the shortest event's by default; recordings only
+             * @default null
+             */
+            duration_s: number | null;
             /** @description Each file as a part of this name. */
             file: string[];
+            /**
+             * @description store the samples beside the features, for networks that work on them; recordings only
+             * @default false
+             */
+            keep_iq: boolean;
             /** @enum {string} */
-            kind: "powder" | "locards" | "rssi-csv" | "rssi-parquet";
+            kind: "powder" | "locards" | "rssi-csv" | "rssi-parquet" | "recordings";
+            /**
+             * @description Hz, how far receivers' carriers may differ; recordings only
+             * @default 300
+             */
+            max_frequency_hz: number;
             name: string;
             /**
              * @description what is held out together
@@ -1811,6 +1875,110 @@ export interface components {
             /** @enum {string} */
             status: "passed" | "failed" | "skipped";
         };
+        /**
+         * SyntheticDatasetConfig
+         * @description A simulation of voice, and the recordings that are sent.
+         */
+        VoiceDatasetForm: {
+            /**
+             * @description ns, per receiver and example
+             * @default 50
+             */
+            clock_sigma_ns: number;
+            /**
+             * @description ppm, of receivers' oscillators in captures
+             * @default 0.1
+             */
+            crystal_sigma_ppm: number;
+            /**
+             * @description ns at 20 dB SNR
+             * @default 150
+             */
+            delay_noise_sigma_ns: number;
+            /** @default  */
+            description: string;
+            /**
+             * @description s, of the waveform that is correlated
+             * @default 0.2
+             */
+            duration_s: number;
+            /** @description Each file as a part of this name. */
+            file: string[];
+            /**
+             * @description MHz, carrier
+             * @default 145
+             */
+            frequency_mhz: number;
+            /**
+             * @description store the samples of captures beside the features, for networks that work on them
+             * @default false
+             */
+            keep_iq: boolean;
+            /**
+             * @default synthetic
+             * @constant
+             */
+            kind: "synthetic";
+            /**
+             * @description km around the receivers' box
+             * @default 10
+             */
+            margin_km: number;
+            /**
+             * @description examples heard by fewer are drawn again
+             * @default 3
+             */
+            min_receivers: number;
+            name: string;
+            /**
+             * @description ns, excess delay of each path, mean removed
+             * @default 0
+             */
+            nlos_sigma_ns: number;
+            /** @default 20000 */
+            num_examples: number;
+            /** @default 3.5 */
+            path_loss_exponent: number;
+            /**
+             * @description loss of a path: a power law, or Longley-Rice over the terrain folder's heights
+             * @default log-distance
+             * @enum {string}
+             */
+            propagation: "log-distance" | "terrain";
+            /** @default 0 */
+            seed: number;
+            /**
+             * @description between receivers
+             * @default 0.46
+             */
+            shadowing_correlation: number;
+            /**
+             * @description dB
+             * @default 6
+             */
+            shadowing_sigma_db: number;
+            /**
+             * @description what is simulated: features with the errors that physics leaves at best, or captures (IQ samples of the waveform) that features are then measured from
+             * @default features
+             * @enum {string}
+             */
+            signal: "features" | "captures";
+            /**
+             * @description dBm
+             * @default 43
+             */
+            tx_power_max_dbm: number;
+            /**
+             * @description dBm
+             * @default 27
+             */
+            tx_power_min_dbm: number;
+            /**
+             * @description what is sent: delays are then as exact as its bound allows, and delay_noise_sigma_ns is not used
+             * @default null
+             */
+            waveform: ("nbfm-voice" | "nbfm-voice-25k" | "dmr" | "aprs" | "fsk9600" | "flat-12k5" | "flat-200k") | null;
+        };
     };
     responses: never;
     parameters: never;
@@ -2139,7 +2307,7 @@ export interface operations {
         requestBody: {
             content: {
                 "application/json": components["schemas"]["SyntheticDatasetConfig"];
-                "multipart/form-data": components["schemas"]["ImportDatasetForm"];
+                "multipart/form-data": components["schemas"]["ImportDatasetForm"] | components["schemas"]["VoiceDatasetForm"];
             };
         };
         responses: {
@@ -2485,6 +2653,104 @@ export interface operations {
                 };
             };
             /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many at once, or too many wrong tokens; `Retry-After` says when to try again. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A dependency does not answer now; try again later. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    export_dataset_api_v1_training_datasets__dataset_id__export_get: {
+        parameters: {
+            query?: {
+                /** @description only so many, from the first on */
+                max_examples?: number | null;
+            };
+            header?: never;
+            path: {
+                /** @description id of the data set */
+                dataset_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/x-tar": string;
+                };
+            };
+            /** @description The Host header is not one this server answers to, or the connection ended too early. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A token or a sign-in is needed. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The role is not enough, or the page that asks comes from a foreign origin. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It does not fit the present state; the message names it. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A value is wrong; `field` names it. */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -3671,13 +3937,20 @@ export interface operations {
             };
         };
         responses: {
-            /** @description The same bundle is already here. */
+            /** @description The same bundle is already here; or the lines of an import, whose last line says how it ended. */
             200: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["ImportResult"];
+                    "application/x-ndjson": {
+                        check?: components["schemas"]["VerificationCheck"];
+                        problem?: components["schemas"]["Problem"];
+                        result?: components["schemas"]["ImportResult"];
+                        /** @description as it would stand without lines: 200 or 201, or the error's */
+                        status?: number;
+                    };
                 };
             };
             /** @description Successful Response */

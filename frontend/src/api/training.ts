@@ -16,7 +16,6 @@ import type {
   TrainingJob,
   TrainingJobCreate,
   TrainingMetric,
-  Verification,
 } from './types'
 
 const id = encodeURIComponent
@@ -142,16 +141,18 @@ export const listDatasets = async (): Promise<Dataset[]> =>
 /** Over terrain every path is walked through the heights: that may take a minute. */
 const PREVIEW_TIMEOUT_MS = 120_000
 
-/** What a simulated network can reach: `dataset.config` as it is stored is the question, and nothing is kept of it. */
-export const previewDataset = ({ config }: Dataset, target_m: number, signal: AbortSignal) =>
-  request<DatasetPreview>({
+/** What a simulated network can reach: `dataset.config` as it is stored is the question, but for the voice that was sent. */
+export const previewDataset = ({ config }: Dataset, target_m: number, signal: AbortSignal) => {
+  const { sources: _, ...asked } = config
+  return request<DatasetPreview>({
     method: 'POST',
     url: '/training/datasets/preview',
     params: { target_m },
-    data: config,
+    data: asked,
     timeout: PREVIEW_TIMEOUT_MS,
     signal,
   })
+}
 
 export const deleteDataset = (datasetId: string) =>
   request<void>({ method: 'DELETE', url: `/training/datasets/${id(datasetId)}` })
@@ -210,27 +211,4 @@ async function withReadableBody(error: unknown): Promise<unknown> {
   return error
 }
 
-export interface ImportResult {
-  model_id: string
-  verification: Verification
-  /** True where the same bundle was already here. */
-  existed: boolean
-}
-
-export async function importModel(file: File, onProgress?: (share: number) => void): Promise<ImportResult> {
-  const body = new FormData()
-  body.append('file', file, file.name)
-  try {
-    const response = await http.post<components['schemas']['ImportResult']>('/training/models/import', body, {
-      timeout: 0,
-      onUploadProgress: (event) => onProgress?.(event.total ? event.loaded / event.total : 0),
-    })
-    return {
-      model_id: response.data.model_id,
-      verification: response.data.verification,
-      existed: response.status === 200,
-    }
-  } catch (error) {
-    throw toApiError(error)
-  }
-}
+export { type ImportListener, type ImportResult, importModel } from './import-model'

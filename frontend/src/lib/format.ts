@@ -61,9 +61,11 @@ export function describeCoverage(share: number): string {
   return `hold ${formatNumber(share * 100, 3)} % of the true positions: ${verdict}`
 }
 
-/** 62.4 -> "62 %": never 100 before it is done. */
+/** 62.4 -> "62 %", 3.27 -> "3.2 %": never 100 before it is done, never 0 once it has begun. */
 export function formatProgress(percent: number): string {
-  return `${Math.floor(percent)} %`
+  if (percent <= 0) return '0 %'
+  if (percent < 0.1) return '<0.1 %'
+  return percent < 10 ? `${(Math.floor(percent * 10) / 10).toFixed(1)} %` : `${Math.floor(percent)} %`
 }
 
 export function formatBytes(value: number | null | undefined): string {

@@ -2,6 +2,8 @@ import { formatClock, formatDuration } from './format'
 
 /** Heartbeats come every two seconds and a lease ends after ten: this long without any sign is worth a word, while the job still runs. */
 export const SILENT_AFTER_MS = 7_000
+/** A free worker takes a job at once, and one that comes back needs some seconds. */
+const WAITING_AFTER_MS = 8_000
 /** The list is asked for every five seconds. */
 const SERVER_SILENT_AFTER_MS = 10_000
 const HEARD_LATELY_MS = 4_000
@@ -15,12 +17,18 @@ export interface FreshnessInput {
   workersHeardAt: Iterable<number>
   /** Since when training processes hang whose workers live; their workers say so. */
   hungSince: Iterable<number>
+  /** Since when jobs wait for a worker though none runs that could keep it busy. */
+  waitingSince?: Iterable<number>
+  /** How long the newest event was under way to this page, in ms; null where that is not known. */
+  lagMs?: number | null
   now: number
 }
 
 export interface Freshness {
   tone: 'live' | 'calm' | 'warning'
   text: string
+  /** A number that changes often: shown, never announced. */
+  note?: string
   detail: string
 }
 
@@ -31,6 +39,8 @@ export function judgeFreshness({
   isListFailing,
   workersHeardAt,
   hungSince,
+  waitingSince = [],
+  lagMs = null,
   now,
 }: FreshnessInput): Freshness {
   const states = [...links]
@@ -68,10 +78,27 @@ export function judgeFreshness({
         'A training process makes no step. Its worker ends that attempt in time and goes on from the last checkpoint; the job’s card says when.',
     }
   }
+  const waiting = Math.max(0, ...[...waitingSince].map((since) => asOf - since))
+  if (waiting > WAITING_AFTER_MS) {
+    return {
+      tone: 'warning',
+      text: `Waiting for a worker ${describeSpan(waiting)}`,
+      detail: 'No worker has taken the waiting job. Nothing is lost; it starts, or goes on, when one answers.',
+    }
+  }
   if (heardAt === null || states.includes('connecting')) {
     return { tone: 'calm', text: 'Connecting', detail: 'Waiting for the first answer.' }
   }
-  if (states.length > 0) return { tone: 'live', text: 'Live', detail: 'Each epoch is shown as it is stored.' }
+  if (states.length > 0)
+    return {
+      tone: 'live',
+      text: 'Live',
+      ...(lagMs === null ? {} : { note: describeLag(lagMs) }),
+      detail:
+        lagMs === null
+          ? 'Each epoch is shown as it is stored.'
+          : 'Each epoch is shown as it is stored; behind is how long the newest news took from the engine to this page.',
+    }
   const isRunning = [...workersHeardAt].length > 0
   const detail = isRunning
     ? 'The list is checked every 5 s. Open the jobs or a curve to follow each epoch.'
@@ -79,5 +106,10 @@ export function judgeFreshness({
   return { tone: 'calm', text: 'Up to date', detail }
 }
 
-const describeSilence = (silentMs: number) =>
-  `Worker silent ${silentMs < 120_000 ? `${Math.floor(silentMs / 1000)} s` : formatDuration(silentMs / 1000)}`
+/** In tenths of a second, and never less than was measured. */
+const describeLag = (lagMs: number) => `${(Math.ceil(Math.max(lagMs, 1) / 100) / 10).toFixed(1)} s behind`
+
+const describeSilence = (silentMs: number) => `Worker silent ${describeSpan(silentMs)}`
+
+const describeSpan = (spanMs: number) =>
+  spanMs < 120_000 ? `${Math.floor(spanMs / 1000)} s` : formatDuration(spanMs / 1000)

@@ -23,6 +23,7 @@ import { explainQuery, searchJobs, sortJobs } from './job-query'
 import { JOB_LIMITS } from './limits'
 import { readLogLine } from './log-line'
 import { attemptStarts, mergeRows, thinRows } from './metric-rows'
+import { inPageQuotes } from './sentence'
 import { logTicks, nearestIndex, type Point, paddedDomain, roundTicks, smooth, spreadLabels, thin } from './series'
 import { settleEach } from './settle'
 
@@ -87,6 +88,13 @@ describe('format', () => {
     expect(shortName('a short one')).toBe('a short one')
     expect(shortName(`${'valley '.repeat(20)}seed 2`)).toBe('valley valley valley valley va…valley seed 2')
   })
+  it.each([
+    [0, '0 %'],
+    [0.04, '<0.1 %'],
+    [0.29, '0.2 %'],
+    [9.99, '9.9 %'],
+    [10, '10 %'],
+  ])('progress of %d is shown as soon as there is any', (percent, text) => expect(formatProgress(percent)).toBe(text))
   it('metres turn into kilometres', () => expect([134.2, 20_722].map(formatMetres)).toEqual(['134 m', '20.7 km']))
 })
 
@@ -207,6 +215,16 @@ describe('words', () => {
   })
 })
 
+describe('sentences of the engine', () => {
+  it.each([
+    ["Send it as a part named 'file'.", 'Send it as a part named “file”.'],
+    ["it is the result of the job 'a, b's'", 'it is the result of the job “a, b’s”'],
+    ["The engine's word stays.", 'The engine’s word stays.'],
+    ["There are no fields 'x', 'y'.", 'There are no fields “x”, “y”.'],
+    ["The model 'Bob's' is in use.", 'The model “Bob’s” is in use.'],
+  ])('have the quotes of the page: %s', (said, shown) => expect(inPageQuotes(said)).toBe(shown))
+})
+
 describe('freshness', () => {
   const base = {
     links: ['live'],
@@ -217,7 +235,9 @@ describe('freshness', () => {
     now: 100_000,
   }
   it('tells the worst news first', () => {
-    expect(judgeFreshness(base).text).toBe('Live')
+    expect(judgeFreshness(base)).toMatchObject({ text: 'Live', tone: 'live' })
+    expect(judgeFreshness(base).note).toBeUndefined()
+    expect(judgeFreshness({ ...base, lagMs: 110 }).note).toBe('0.2 s behind')
     expect(judgeFreshness({ ...base, workersHeardAt: [55_000] }).text).toBe('Worker silent 45 s')
     expect(judgeFreshness({ ...base, workersHeardAt: [94_000] }).text).toBe('Live')
     expect(judgeFreshness({ ...base, workersHeardAt: [92_500] }).text).toBe('Worker silent 7 s')
@@ -229,6 +249,10 @@ describe('freshness', () => {
       /^Reconnecting, showing data to \d\d:\d\d:\d\d$/,
     )
     expect(judgeFreshness({ ...base, isListFailing: true, heardAt: null }).text).toBe('Reconnecting')
+    // A frozen worker loses its job, which then waits: that is not 'Live' either.
+    const waits = { ...base, workersHeardAt: [], waitingSince: [80_000] }
+    expect(judgeFreshness(waits)).toMatchObject({ text: 'Waiting for a worker 20 s', tone: 'warning' })
+    expect(judgeFreshness({ ...waits, waitingSince: [95_000] }).text).toBe('Live')
     // An engine that does not answer is no worker that is silent.
     expect(judgeFreshness({ ...base, heardAt: 91_000, workersHeardAt: [89_000] }).text).toBe('Live')
     expect(judgeFreshness({ ...base, heardAt: 89_000, workersHeardAt: [88_000] }).text).toMatch(

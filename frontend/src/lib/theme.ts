@@ -22,6 +22,11 @@ system?.addEventListener('change', () => {
   if (chosen() === null) apply(system.matches ? 'dark' : 'light')
 })
 
+// Chosen in another tab of this browser.
+globalThis.addEventListener?.('storage', (event) => {
+  if (event.key === KEY || event.key === null) apply(chosen() ?? (system?.matches ? 'dark' : 'light'))
+})
+
 export function setTheme(theme: Theme): void {
   localStorage.setItem(KEY, theme)
   apply(theme)

@@ -1,6 +1,6 @@
 import type { ApiError } from '@/api/client'
 import type { LinkState } from '@/api/socket-connection'
-import type { ImportResult } from '@/api/training'
+import type { ImportListener, ImportResult } from '@/api/training'
 import type {
   EventFrame,
   ExportOptions,
@@ -50,6 +50,10 @@ export interface TrainingState {
   heardAt: number | null
   /** How far the page's clock is ahead of the server's, in ms; null until both were compared. */
   clockAhead: number | null
+  /** The last such comparisons; the smallest is nearest to the truth, for the way here only ever adds to it. */
+  clockSeen: readonly number[]
+  /** When the newest event was made, by the page's clock, and when it came; null until the clocks were compared. */
+  newestEvent: { madeAt: number; heardAt: number } | null
   /** When something was last heard of each job; a tick is as good as a heartbeat. */
   jobHeardAt: Map<string, number>
 
@@ -64,7 +68,7 @@ export interface TrainingState {
   resumeJob(jobId: string): Promise<void>
   continueJob(jobId: string, options: { epochs?: number; job_name?: string }): Promise<TrainingJob>
   downloadModel(modelId: string, options: ExportOptions): Promise<string>
-  importModel(file: File, onProgress?: (share: number) => void): Promise<ImportResult>
+  importModel(file: File, listener?: ImportListener): Promise<ImportResult>
   renameModel(modelId: string, name: string): Promise<void>
   deleteModel(modelId: string, confirmName?: string): Promise<void>
   /** Runs `work`, whose updates then reach the page all at once: many frames of a socket, one render. */
@@ -91,6 +95,8 @@ export const initialState = {
   wsConnected: false,
   heardAt: null,
   clockAhead: null,
+  clockSeen: [] as readonly number[],
+  newestEvent: null,
 }
 
 export const emptyMaps = () => ({
@@ -165,11 +171,31 @@ export function withoutEntry<V>(map: Map<string, V>, key: string): Map<string, V
   return copy
 }
 
-/** How far the page's clock is ahead of the server's, by the newest frame that is never a replay; in ms. */
-export function noteClock(ahead: number | null, frames: readonly EventFrame[]): number | null {
+/** Comparisons of the clocks that are kept: a clock that is set right is believed after as many. */
+const MAX_CLOCKS = 16
+
+/** Adds how far the page's clock is ahead of the server's, in ms, by the newest frame that is never a replay. */
+export function noteClock(seen: readonly number[], frames: readonly EventFrame[]): readonly number[] {
   const newest = frames.findLast((frame) => frame.seq === null || frame.event === 'connected')
   const said = newest ? Date.parse(newest.timestamp) : Number.NaN
-  return Number.isNaN(said) ? ahead : Date.now() - said
+  return Number.isNaN(said) ? seen : [...seen, Date.now() - said].slice(-MAX_CLOCKS)
+}
+
+export const judgeClock = (seen: readonly number[]): number | null => (seen.length > 0 ? Math.min(...seen) : null)
+
+/** An event older than this when it comes is a replay of what was missed: it says nothing of the way here. */
+const REPLAY_AFTER_MS = 10_000
+
+export function noteNewestEvent(
+  known: TrainingState['newestEvent'],
+  clockAhead: number | null,
+  frames: readonly EventFrame[],
+): TrainingState['newestEvent'] {
+  const newest = frames.findLast((frame) => frame.seq !== null && frame.event !== 'connected')
+  const heardAt = Date.now()
+  if (!newest || clockAhead === null) return known
+  const madeAt = Date.parse(newest.timestamp) + clockAhead
+  return heardAt - madeAt < REPLAY_AFTER_MS ? { madeAt: Math.min(madeAt, heardAt), heardAt } : known
 }
 
 /**

@@ -2,7 +2,7 @@ import { HttpResponse, http } from 'msw'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { makeFrame, makeJob, makeMetric } from '@/test/samples'
 import { server } from '@/test/setup'
-import { noteClock, noteHeartbeats } from './trainingState'
+import { judgeClock, noteClock, noteHeartbeats, noteNewestEvent } from './trainingState'
 import { mostRows, ROOM_TO_GROW, useTrainingStore } from './trainingStore'
 
 const API = '*/api/v1/training'
@@ -241,12 +241,36 @@ describe('when a worker was last heard', () => {
   it('is the time of the heartbeat and not that of the look, whatever the server’s clock says', () => {
     const known = makeJob({ worker_seen_at: at(3580) })
     const fresh = { ...known, worker_seen_at: at(3594) } // the server is an hour ahead, and its worker was heard 6 s ago
-    const ahead = noteClock(null, [makeFrame(null, { timestamp: at(3600) })])
+    const ahead = judgeClock(noteClock([], [makeFrame(null, { timestamp: at(3600) })]))
     expect(ahead).toBe(-3600_000)
     expect(noteHeartbeats(new Map(), [known], [fresh], ahead).get(known.id)).toBe(now - 6000)
     expect(noteHeartbeats(new Map([[known.id, now - 1000]]), [known], [fresh], ahead).get(known.id)).toBe(now - 1000)
     expect(noteHeartbeats(new Map(), [known], [fresh]).get(known.id)).toBe(now)
   })
   it('takes no replayed frame for the time', () =>
-    expect(noteClock(7, [makeFrame(3, { timestamp: at(-900) })])).toBe(7))
+    expect(noteClock([7], [makeFrame(3, { timestamp: at(-900) })])).toEqual([7]))
+})
+
+describe('how far the page is behind', () => {
+  const now = Date.parse('2026-11-28T16:00:00Z')
+  const ago = (ms: number) => new Date(now - ms).toISOString()
+  beforeEach(() => vi.useFakeTimers({ now }))
+  afterEach(() => vi.useRealTimers())
+  const lagOf = (known: ReturnType<typeof noteNewestEvent>) => known && known.heardAt - known.madeAt
+
+  it('is the way of the newest event, by the comparison of clocks that was slowed down least', () => {
+    const slow = noteClock([], [makeFrame(null, { timestamp: ago(900) })])
+    const seen = noteClock(slow, [makeFrame(null, { timestamp: ago(500) })])
+    expect(judgeClock(seen)).toBe(500)
+    expect(lagOf(noteNewestEvent(null, judgeClock(seen), [makeFrame(4, { timestamp: ago(720) })]))).toBe(220)
+  })
+  it('is not known before the clocks were compared, and not told by a replay', () => {
+    expect(noteNewestEvent(null, null, [makeFrame(4, { timestamp: ago(200) })])).toBeNull()
+    expect(noteNewestEvent(null, 0, [makeFrame(4, { timestamp: ago(60_000) })])).toBeNull()
+  })
+  it('believes a clock that was set anew after some comparisons', () => {
+    let seen = noteClock([], [makeFrame(null, { timestamp: ago(-5000) })])
+    for (let index = 0; index < 16; index += 1) seen = noteClock(seen, [makeFrame(null, { timestamp: ago(2) })])
+    expect(judgeClock(seen)).toBe(2)
+  })
 })

@@ -8,11 +8,13 @@ import {
   emptyMaps,
   initialState,
   isWholeJob,
+  judgeClock,
   keepNewer,
   newInfo,
   noteClock,
   noteFrames,
   noteHeartbeats,
+  noteNewestEvent,
   type TrainingState,
   VALUE_FIELDS,
   withEntry,
@@ -140,8 +142,8 @@ export const useTrainingStore = create<TrainingState>()((set, get) => ({
     return filename
   },
 
-  async importModel(file, onProgress) {
-    const result = await api.importModel(file, onProgress)
+  async importModel(file, listener) {
+    const result = await api.importModel(file, listener)
     await get().fetchModels()
     return result
   },
@@ -227,11 +229,17 @@ export const useTrainingStore = create<TrainingState>()((set, get) => ({
   },
 
   noteHeard(frames) {
-    change((state) => ({
-      heardAt: Date.now(),
-      clockAhead: noteClock(state.clockAhead, frames),
-      jobHeardAt: noteFrames(state.jobHeardAt, frames),
-    }))
+    change((state) => {
+      const clockSeen = noteClock(state.clockSeen, frames)
+      const clockAhead = judgeClock(clockSeen)
+      return {
+        heardAt: Date.now(),
+        clockSeen,
+        clockAhead,
+        newestEvent: noteNewestEvent(state.newestEvent, clockAhead, frames),
+        jobHeardAt: noteFrames(state.jobHeardAt, frames),
+      }
+    })
   },
 }))
 

@@ -35,6 +35,7 @@ NEEDED_ROLE: Final[dict[tuple[str, str], Role]] = {
     ("POST", f"{_TRAINING}/datasets/preview"): _VIEWER,
     ("GET", _DATASET): _VIEWER,
     ("DELETE", _DATASET): _OPERATOR,
+    ("GET", f"{_DATASET}/export"): _VIEWER,
     ("GET", f"{_TRAINING}/models"): _VIEWER,
     # A bundle brings a network made elsewhere: the one thing here that runs what somebody else wrote.
     ("POST", f"{_TRAINING}/models/import"): _ADMIN,

@@ -100,6 +100,13 @@ def _add_upload_form(schemas: dict[str, Any]) -> None:
         "properties": {**config["properties"], "file": files},
         "required": [*config.get("required", []), "file"],
     }
+    config = schemas["SyntheticDatasetConfig"]
+    schemas["VoiceDatasetForm"] = {
+        **config,
+        "description": "A simulation of voice, and the recordings that are sent.",
+        "properties": {**config["properties"], "file": files},
+        "required": [*config.get("required", []), "kind", "file"],
+    }
 
 
 def _describe_errors(operation: dict[str, Any], *, is_free: bool) -> None:

@@ -16,7 +16,7 @@ from heimdall.cli.output import clean_text, count, format_instant_local, format_
 from heimdall.cli.session import Session, add_command
 from heimdall.cli.sources import list_source_files, split_name
 from heimdall.cli.table import Column
-from heimdall.cli.transfer import TransferBar
+from heimdall.cli.transfer import TransferBar, pick_target
 from heimdall.domain.datasets import ImportDatasetConfig, SyntheticDatasetConfig
 from heimdall.domain.errors import ConflictError, HeimdallError
 from heimdall.domain.jobs import ACTIVE_STATUSES
@@ -51,6 +51,7 @@ class ImportKind(StrEnum):
     LOCARDS = "locards"
     RSSI_CSV = "rssi-csv"
     RSSI_PARQUET = "rssi-parquet"
+    RECORDINGS = "recordings"
 
 
 @add_command(app, "list")
@@ -101,15 +102,17 @@ def generate_dataset(
     session: Session,
     name: Annotated[str | None, typer.Argument(help="Name of the data set; --name says the same.")] = None,
     name_option: NameOption = None,
+    voice: Annotated[
+        list[Path] | None, typer.Option("--voice", metavar="FILE", help="WAV of your own that is sent, or an archive; may be repeated.")
+    ] = None,
     detach: Detach = False,
     **values: Any,  # noqa: ANN401
 ) -> None:
     """Simulate a network of receivers and make a data set of it."""
     if (name is None) == (name_option is None):
         raise typer.BadParameter("say the name of the data set once, as NAME or with --name.", param_hint="--name")
-    created = session.client.post(
-        "/training/datasets", {"kind": "synthetic", "name": name_option if name is None else name, **keep_given(values)}
-    )
+    fields = {"kind": "synthetic", "name": name_option if name is None else name, **keep_given(values)}
+    created = _send(session, "recordings", voice, fields) if voice else session.client.post("/training/datasets", fields)
     _finish(session, created, detach=detach)
 
 
@@ -154,16 +157,43 @@ def import_dataset(
     detach: Detach = False,
     **values: Any,  # noqa: ANN401
 ) -> None:
-    """Import measured data: POWDER, LocaRDS, or own RSSI as CSV or Parquet."""
+    """Import measured data: POWDER, LocaRDS, own RSSI as CSV or Parquet, or own IQ recordings in an archive."""
     sources, name = (paths, name_option) if name_option is not None else split_name(paths)
-    files = list_source_files(kind.value, sources)
     if name_option is None:
         session.out.remark(f"Name: {clean_text(name)}")
     fields = {"kind": kind.value, "name": name, **keep_given(values)}
+    _finish(session, _send(session, kind.value, sources, fields), detach=detach)
+
+
+def _send(session: Session, kind: str, paths: list[Path], fields: dict[str, Any]) -> dict[str, Any]:
+    files = list_source_files(kind, paths)
     total = sum(file.stat().st_size for file in files)
     with TransferBar(session.out, f"Sending {count(len(files), 'file')}", total) as bar:
         created, _ = session.client.upload("/training/datasets", files, fields, bar.advance)
-    _finish(session, created, detach=detach)
+    return dict(created)
+
+
+@add_command(app, "export")
+def export_dataset(
+    session: Session,
+    dataset: DatasetReference,
+    sigmf: Annotated[bool, typer.Option("--sigmf", help="As SigMF collections in a tar: the one form there is.")] = True,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="File or folder. [default: NAME-sigmf.tar here]")] = None,
+    max_examples: Annotated[int | None, typer.Option(min=1, help="Only so many, from the first on.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
+) -> None:
+    """Write the samples of a data set as SigMF; import it anywhere with: heimdall dataset import recordings FILE."""
+    found = find_dataset(session.client, dataset)
+
+    def choose_target(server_name: str | None) -> Path:
+        return pick_target(output, server_name or f"dataset-{found['id'][:8]}.tar", force=force)
+
+    with TransferBar(session.out, "Writing", None) as bar:
+        query = {} if max_examples is None else {"max_examples": max_examples}
+        written = session.client.download(f"/training/datasets/{found['id']}/export", query, choose_target, bar.advance)
+    size = written.stat().st_size
+    payload = {"path": str(written), "size_bytes": size, "dataset_id": found["id"]}
+    session.out.result(payload, lambda: session.out.line(f"Wrote {written} ({format_size(size)})."))
 
 
 @add_command(app, "delete")

@@ -13,9 +13,9 @@ from heimdall.cli.lookup import find_model
 from heimdall.cli.output import clean_text, format_instant_local, format_metres, format_share, format_size
 from heimdall.cli.session import AsJson, Session, add_command, load_settings
 from heimdall.cli.table import Column
-from heimdall.cli.transfer import TransferBar
+from heimdall.cli.transfer import TransferBar, pick_target
 from heimdall.cli.watch import print_baselines
-from heimdall.domain.errors import ConflictError, HeimdallError, InvalidInputError
+from heimdall.domain.errors import HeimdallError, InvalidInputError
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False, no_args_is_help=True, help="List, export, import and verify models.")
 
@@ -150,13 +150,7 @@ def export_model(
         query["description"] = description
 
     def choose_target(server_name: str | None) -> Path:
-        name = server_name or f"model-{found['id'][:8]}.heimdall"
-        target = output / name if output and output.is_dir() else output or Path(name)
-        if target.exists() and not force:
-            raise ConflictError(f"{target} is there already. Replace it with --force, or name another file with --output.", field="output")
-        if not target.parent.is_dir():
-            raise InvalidInputError(f"There is no folder {target.parent}.", field="output")
-        return target
+        return pick_target(output, server_name or f"model-{found['id'][:8]}.heimdall", force=force)
 
     with TransferBar(session.out, "Writing", None) as bar:
         written = session.client.download(f"/training/models/{found['id']}/export", query, choose_target, bar.advance)

@@ -12,6 +12,7 @@ _PATTERNS: Final[dict[str, tuple[str, ...]]] = {
     "locards": ("set_*.csv", "sensors.csv"),
     "rssi-csv": ("*.csv",),
     "rssi-parquet": ("*.parquet",),
+    "recordings": ("*.tar*",),
 }
 """What to take from a folder, by kind; every pattern must find something."""
 

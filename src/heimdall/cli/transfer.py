@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Self
+
+from heimdall.domain.errors import ConflictError, InvalidInputError
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -50,3 +53,21 @@ class TransferBar:
         """Say that ``amount`` more is done."""
         if self._progress is not None and self._task is not None:
             self._progress.advance(self._task, amount)
+
+
+def pick_target(output: Path | None, name: str, *, force: bool) -> Path:
+    """Return where a download goes: into the folder or file that was named, else under its own name here.
+
+    Raises
+    ------
+    ConflictError
+        Where it is there already, and must not be replaced.
+    InvalidInputError
+        Where its folder is not there.
+    """
+    target = output / name if output and output.is_dir() else output or Path(name)
+    if target.exists() and not force:
+        raise ConflictError(f"{target} is there already. Replace it with --force, or name another file with --output.", field="output")
+    if not target.parent.is_dir():
+        raise InvalidInputError(f"There is no folder {target.parent}.", field="output")
+    return target

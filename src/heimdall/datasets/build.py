@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -59,20 +61,46 @@ def build_import(config: ImportDatasetConfig, files: list[SourceFile], directory
         Where the files cannot be used; the folder is then no data set.
     """
     log = ImportLog()
-    examples = _READERS[config.kind](files, config, log, lambda share: progress(0.8 * share))
-    with DatasetWriter(directory, num_tokens=examples.num_tokens, receivers=examples.receivers, features=examples.features) as writer:
-        write_examples(examples, config, writer, lambda share: progress(0.8 + 0.2 * share))
+    with tempfile.TemporaryDirectory(dir=directory.parent, prefix="unpacked-") as scratch:
+        examples = _pick_reader(config.kind, Path(scratch))(files, config, log, lambda share: progress(0.8 * share))
+        with DatasetWriter(
+            directory,
+            num_tokens=examples.num_tokens,
+            receivers=examples.receivers,
+            features=examples.features,
+            iq=examples.iq,
+            num_samples=examples.num_samples,
+        ) as writer:
+            write_examples(examples, config, writer, lambda share: progress(0.8 + 0.2 * share))
     return _describe(directory, examples.source, log.report())
 
 
+def _pick_reader(kind: str, scratch: Path) -> Reader:
+    if kind != "recordings":
+        return _READERS[kind]
+    # It brings the libraries of signal files along, which no other import needs.
+    from heimdall.datasets.importers.recordings import read_recordings
+
+    return partial(read_recordings, scratch=scratch)
+
+
 def build_synthetic(
-    config: SyntheticDatasetConfig, directory: Path, progress: Progress, *, terrain_folder: Path | None = None
+    config: SyntheticDatasetConfig,
+    directory: Path,
+    progress: Progress,
+    *,
+    terrain_folder: Path | None = None,
+    voice: list[SourceFile] | None = None,
 ) -> BuiltDataset:
     """Simulate a data set into a folder, block by block; parameters and errors as in :func:`build_import`.
 
-    ``terrain_folder`` holds the user's heights, for a config that asks for them.
+    ``terrain_folder`` holds the user's heights, ``voice`` the user's audio, for a config that asks for them.
     """
-    simulation = Simulation(config, terrain_folder)
+    return run_simulation(Simulation(config, terrain_folder, voice), directory, progress)
+
+
+def run_simulation(simulation: Simulation, directory: Path, progress: Progress) -> BuiltDataset:
+    """Make all chunks of a simulation here, one after the other, and its data set of them."""
     num_chunks = simulation.num_chunks
     # Each chunk is written while the next is not made yet, so one share counts for both.
     chunks = (

@@ -1,8 +1,9 @@
-"""Samples of other programs: ``rtl_sdr`` raw files and IQ recordings as WAV, KiwiSDR's among them."""
+"""Samples of other programs: ``rtl_sdr`` raw files and IQ recordings as WAV, KiwiSDR's with GPS times among them."""
 
 from __future__ import annotations
 
-import wave
+import struct
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -13,6 +14,14 @@ from heimdall.domain.errors import InvalidInputError
 
 _ZERO_LEVEL: Final = 127.5
 """Of an RTL2832's offset-binary samples."""
+_FRAME_BYTES: Final = 4
+_PCM: Final = 1
+_EXTENSIBLE: Final = 0xFFFE
+_NEVER_SOLVED: Final = 254
+"""s since the last GPS solution from which a Kiwi's time is not to be believed (its byte is full at 255)."""
+_WEEK_NS: Final = 7 * 86_400 * 1_000_000_000
+_MAX_CHUNKS: Final = 2_000_000
+_MAX_RATE_ERROR: Final = 1e-2
 
 ComplexArray = npt.NDArray[np.complex64]
 
@@ -31,6 +40,41 @@ def read_rtl_sdr(path: Path) -> ComplexArray:
     return ((raw.astype(np.float32) - np.float32(_ZERO_LEVEL)) / np.float32(_ZERO_LEVEL)).view(np.complex64)
 
 
+@dataclass(frozen=True)
+class GpsTime:
+    """When the first sample of a Kiwi's recording was taken."""
+
+    week_ns: int
+    """ns since the beginning of the GPS week."""
+    sample_rate_hz: float
+    """By GPS, not as the header has it."""
+
+
+@dataclass(frozen=True)
+class IqWav:
+    """Where the samples of a WAV lie; nothing of them is read yet."""
+
+    path: Path
+    sample_rate_hz: float
+    blocks: tuple[tuple[int, int], ...]
+    """Offset and bytes of each data chunk."""
+    gps: GpsTime | None
+
+    @property
+    def num_samples(self) -> int:
+        """Complex samples in all blocks."""
+        return sum(size for _, size in self.blocks) // _FRAME_BYTES
+
+    def read(self) -> ComplexArray:
+        """Return all samples, [t], full scale 1."""
+        parts = []
+        with self.path.open("rb") as file:
+            for offset, size in self.blocks:
+                file.seek(offset)
+                parts.append(np.frombuffer(file.read(size), "<i2"))
+        return (np.concatenate(parts).astype(np.float32) / np.float32(32_768)).view(np.complex64)
+
+
 def read_iq_wav(path: Path) -> tuple[ComplexArray, float]:
     """Read a two-channel, 16-bit WAV with I left and Q right (KiwiSDR, SDR#); returns samples (full scale 1) and their rate in Hz.
 
@@ -39,12 +83,75 @@ def read_iq_wav(path: Path) -> tuple[ComplexArray, float]:
     InvalidInputError
         Where it is no such WAV.
     """
-    try:
-        with wave.open(str(path), "rb") as file:
-            if (file.getnchannels(), file.getsampwidth()) != (2, 2):
-                raise InvalidInputError(f"'{path.name}' must have two channels of 16 bits: I left, Q right.")
-            rate_hz, raw = float(file.getframerate()), file.readframes(file.getnframes())
-    except (wave.Error, EOFError, OSError) as error:
-        raise InvalidInputError(f"'{path.name}' cannot be read as WAV: {error}") from error
-    pairs = np.frombuffer(raw, "<i2").astype(np.float32) / np.float32(32_768)
-    return pairs.view(np.complex64), rate_hz
+    wav = scan_iq_wav(path)
+    return wav.read(), wav.sample_rate_hz
+
+
+def scan_iq_wav(path: Path) -> IqWav:
+    """Find the samples of a WAV, and the times that a Kiwi wrote before each block of them (chunk ``kiwi``).
+
+    Raises
+    ------
+    InvalidInputError
+        Where it is no WAV of two channels with 16 bits, is cut off, or its times say that samples are missing.
+    """
+    rate_hz, blocks, stamps, num_frames = 0.0, [], [], 0
+    end = path.stat().st_size
+    with path.open("rb") as file:
+        if (head := file.read(12))[:4] != b"RIFF" or head[8:] != b"WAVE":
+            raise InvalidInputError(f"'{path.name}' cannot be read as WAV: it does not begin as one.")
+        for _ in range(_MAX_CHUNKS):
+            header = file.read(8)
+            if len(header) < 8:
+                break
+            name, size = struct.unpack("<4sI", header)
+            begin = file.tell()
+            if begin + size > end:
+                raise InvalidInputError(
+                    f"'{path.name}' cannot be read as WAV: it ends before its '{_show(name)}' part does; it was cut off."
+                )
+            if name == b"fmt ":
+                rate_hz = _read_format(file.read(min(size, 40)), path.name)
+            elif name == b"kiwi" and size >= 10:
+                last, _, seconds, nanoseconds = struct.unpack("<BBII", file.read(10))
+                if last < _NEVER_SOLVED:
+                    stamps.append((num_frames, seconds * 1_000_000_000 + nanoseconds))
+            elif name == b"data":
+                if size % _FRAME_BYTES:
+                    raise InvalidInputError(f"'{path.name}' cannot be read as WAV: it ends within a sample.")
+                blocks.append((begin, size))
+                num_frames += size // _FRAME_BYTES
+            file.seek(begin + size + size % 2)
+    if not rate_hz or not num_frames:
+        raise InvalidInputError(f"'{path.name}' cannot be read as WAV: it holds no samples.")
+    return IqWav(path, rate_hz, tuple(blocks), _fit_time(stamps, rate_hz, path.name))
+
+
+def _read_format(content: bytes, name: str) -> float:
+    if len(content) < 16:
+        raise InvalidInputError(f"'{name}' cannot be read as WAV: its format is cut off.")
+    coding, channels, rate, _, _, bits = struct.unpack("<HHIIHH", content[:16])
+    if coding not in (_PCM, _EXTENSIBLE) or (channels, bits) != (2, 16) or rate == 0:
+        raise InvalidInputError(f"'{name}' must have two channels of 16 bits: I left, Q right.")
+    return float(rate)
+
+
+def _fit_time(stamps: list[tuple[int, int]], rate_hz: float, name: str) -> GpsTime | None:
+    """Return the line through times of blocks; None where there are none."""
+    if not stamps:
+        return None
+    first_frame, first_ns = stamps[0]
+    frames = np.array([frame - first_frame for frame, _ in stamps], np.float64)
+    # The week may end within a recording.
+    later_ns = np.array([(stamp - first_ns) % _WEEK_NS for _, stamp in stamps], np.float64)
+    step_ns, begin_ns = 1e9 / rate_hz, 0.0
+    if len(stamps) > 1:
+        step_ns, begin_ns = np.polyfit(frames, later_ns, 1)
+    left_ns = np.abs(later_ns - begin_ns - step_ns * frames).max()
+    if left_ns > 1e9 / rate_hz or abs(step_ns * rate_hz / 1e9 - 1) > _MAX_RATE_ERROR:
+        raise InvalidInputError(f"'{name}' has gaps: its GPS times do not fit its number of samples. Cut it to a part without gaps.")
+    return GpsTime(week_ns=(first_ns + round(begin_ns - first_frame * step_ns)) % _WEEK_NS, sample_rate_hz=float(1e9 / step_ns))
+
+
+def _show(name: bytes) -> str:
+    return name.decode("ascii", "replace").strip() or "?"

@@ -48,6 +48,21 @@ FEATURES: Final[dict[str, Feature]] = {
 }
 """The features importers and the simulator know, by name."""
 
+CAPTURE_FEATURES: Final = (
+    "heard",
+    "rssi_dbm",
+    "snr_db",
+    "toa_offset_us",
+    "noise_dbm",
+    "toa_log_sigma",
+    "frequency_offset_hz",
+    "gain_db",
+)
+"""What is measured from samples, in the order of ``rf.measurements.Measured.features``."""
+
+RECEIVER_FEATURES: Final = ("clock_sigma_us", "rx_east_km", "rx_north_km", "rx_up_km")
+"""What is known of a receiver beforehand."""
+
 HEARD_ONLY_FEATURES: Final = frozenset({"rssi_dbm", "snr_db", "toa_offset_us", "toa_log_sigma", "frequency_offset_hz"})
 """Measured only where the receiver heard; elsewhere the stored 0 means nothing."""
 
@@ -65,6 +80,15 @@ class IqFormat(Entity):
 
     sample_rate_hz: float = Field(gt=0, description="Hz, complex samples")
     bandwidth_hz: float = Field(gt=0, description="Hz, channel around 0 that holds the signal")
+    max_delay_s: float | None = Field(
+        default=None,
+        gt=0,
+        exclude_if=lambda value: value is None,
+        description="s, between two receivers; of recordings, which have no config",
+    )
+    max_frequency_hz: float | None = Field(
+        default=None, gt=0, exclude_if=lambda value: value is None, description="Hz, between two receivers' carriers; of recordings"
+    )
 
 
 class Manifest(Entity):

@@ -13,10 +13,12 @@ from typing import Any, Final
 import numpy as np
 
 from heimdall.datasets.grouping import describe_split
+from heimdall.datasets.importers.sources import SourceFile
 from heimdall.datasets.limits import describe_assumptions, limit_of
-from heimdall.datasets.manifest import IqFormat, pick_features
+from heimdall.datasets.manifest import CAPTURE_FEATURES, RECEIVER_FEATURES, IqFormat, pick_features
 from heimdall.datasets.simulator import describe_loss, make_simulator
 from heimdall.datasets.storage import DatasetWriter, ExampleChunk
+from heimdall.datasets.voice_files import read_voice
 from heimdall.domain.datasets import DatasetKind, SyntheticDatasetConfig
 from heimdall.rf.captured import CaptureGenerator
 from heimdall.rf.spectra import SPECTRA
@@ -52,17 +54,21 @@ class Simulation:
         What to simulate.
     terrain_folder
         The user's heights, for a config that asks for them.
+    voice
+        The user's audio files, for a config that sends voice. They are read here and not needed afterwards.
 
     Raises
     ------
     InvalidInputError
-        Where it asks for terrain and there is none.
+        Where it asks for terrain and there is none, or the voice cannot be used.
     """
 
-    def __init__(self, config: SyntheticDatasetConfig, terrain_folder: Path | None) -> None:
+    def __init__(self, config: SyntheticDatasetConfig, terrain_folder: Path | None, voice: list[SourceFile] | None = None) -> None:
         self._config = config
+        self._num_voices = len(voice or [])
+        audio = read_voice(voice, config.capture_rate_hz) if voice else None
         self._generator = make_simulator(config, terrain_folder)
-        self._captures = CaptureGenerator(config, self._generator.network) if config.signal == "captures" else None
+        self._captures = CaptureGenerator(config, self._generator.network, audio) if config.signal == "captures" else None
         self._chunk_examples = CHUNK_BLOCKS[config.propagation] * BLOCK_EXAMPLES
         if self._captures:
             self._chunk_examples = max(8, min(CAPTURE_CHUNK_EXAMPLES, _CAPTURE_CHUNK_SAMPLES // config.capture_samples))
@@ -72,7 +78,8 @@ class Simulation:
     @property
     def source(self) -> str:
         """What is said of where the data come from."""
-        return f"{CAPTURE_SOURCE if self._captures else SYNTHETIC_SOURCE}{describe_loss(self._generator)}"
+        voice = f"; voice of {self._num_voices} file{'s' if self._num_voices > 1 else ''} of your own" if self._num_voices else ""
+        return f"{CAPTURE_SOURCE if self._captures else SYNTHETIC_SOURCE}{describe_loss(self._generator)}{voice}"
 
     def make(self, number: int, progress: Callable[[float], None]) -> ExampleChunk:
         """Simulate chunk ``number``; ``progress`` is told the share of it that is done.
@@ -103,7 +110,7 @@ class Simulation:
     def write(self, chunks: Iterable[ExampleChunk], directory: Path, progress: Callable[[float], None]) -> None:
         """Write all chunks, in the order of their numbers, as a data set into an existing, empty folder."""
         network = self._generator.network
-        features = pick_features(*_FEATURES["captures" if self._captures else "features"], *_RECEIVER_FEATURES)
+        features = pick_features(*_FEATURES["captures" if self._captures else "features"], *RECEIVER_FEATURES)
         config = self._config
         kept = IqFormat(sample_rate_hz=config.capture_rate_hz, bandwidth_hz=_bandwidth_hz(config)) if config.keep_iq else None
         groups, bounds, done = [], [], 0
@@ -159,17 +166,7 @@ class Simulation:
             strengths = (np.where(heard, values[chosen], 0.0) for values in (block.rssi_dbm, block.snr_db))
             return [heard, *strengths, block.toa_offset_us[chosen]], None
         found = self._captures.measure(block, first, rows)
-        log_sigma = np.where(found.heard, np.log10(np.maximum(found.toa_sigma_us, 1e-3)), 0.0)
-        return [
-            found.heard,
-            found.rssi_dbm,
-            found.snr_db,
-            found.toa_offset_us,
-            found.noise_dbm,
-            log_sigma,
-            found.frequency_offset_hz,
-            found.gain_db,
-        ], found.iq
+        return found.features, found.iq
 
     def _cells_of(self, block: SyntheticBlock) -> np.ndarray[Any, np.dtype[np.int32]]:
         south_west, north_east = self._generator.region_m
@@ -180,9 +177,8 @@ class Simulation:
 
 _FEATURES: Final = {
     "features": ("heard", "rssi_dbm", "snr_db", "toa_offset_us"),
-    "captures": ("heard", "rssi_dbm", "snr_db", "toa_offset_us", "noise_dbm", "toa_log_sigma", "frequency_offset_hz", "gain_db"),
+    "captures": CAPTURE_FEATURES,
 }
-_RECEIVER_FEATURES: Final = ("clock_sigma_us", "rx_east_km", "rx_north_km", "rx_up_km")
 
 
 def _bandwidth_hz(config: SyntheticDatasetConfig) -> float:

@@ -16,7 +16,7 @@ from heimdall.domain.errors import NotFoundError
 REFERENCE_NUM_RECEIVERS: Final = 7
 REFERENCE_NUM_FEATURES: Final = 8
 
-HOW_TO_KEEP_IQ: Final = "Generate one with signal 'captures' and keep_iq, or choose another architecture."
+HOW_TO_KEEP_IQ: Final = "Generate one with signal 'captures' and keep_iq, import recordings with keep_iq, or choose another architecture."
 
 
 class Architecture(Entity):

@@ -13,6 +13,9 @@ from heimdall.domain.jobs import Name
 WaveformId = Literal["nbfm-voice", "nbfm-voice-25k", "dmr", "aprs", "fsk9600", "flat-12k5", "flat-200k"]
 """What a transmitter may send; ``rf.spectra`` holds what each tells of time."""
 
+VOICE_WAVEFORMS: Final[tuple[WaveformId, ...]] = ("nbfm-voice", "nbfm-voice-25k")
+"""Those that carry speech: a user's own, where it is given."""
+
 CAPTURE_RATES_HZ: Final[dict[WaveformId, float]] = {
     "nbfm-voice": 16_000.0,
     "nbfm-voice-25k": 32_000.0,
@@ -53,6 +56,7 @@ class DatasetKind(StrEnum):
     LOCARDS = "locards"
     RSSI_CSV = "rssi-csv"
     RSSI_PARQUET = "rssi-parquet"
+    RECORDINGS = "recordings"
 
 
 class CoordinateFrame(Entity):
@@ -277,16 +281,43 @@ class DatasetPreview(Entity):
     sentences: tuple[str, ...] = Field(description="the same in words, the most important first")
 
 
+RECORDING_FIELDS: Final = frozenset({"bandwidth_hz", "duration_s", "max_frequency_hz", "keep_iq"})
+"""Of an import's options, those that other importers do not know."""
+
+
 class ImportDatasetConfig(Entity):
     """Options of an importer; the files come as parts of the same request."""
 
-    kind: Literal["powder", "locards", "rssi-csv", "rssi-parquet"]
+    kind: Literal["powder", "locards", "rssi-csv", "rssi-parquet", "recordings"]
     name: Name
     description: str = Field(default="", max_length=2000)
     cell_m: float = Field(default=200.0, ge=10, le=100_000, allow_inf_nan=False, description="m, edge of a location cell")
     split_column: Literal["cell", "day", "session"] = Field(default="cell", description="what is held out together")
     split_seed: int = Field(default=0, ge=0, le=2**31 - 1)
     accuracy_radius_m: float | None = Field(default=None, gt=0, le=1e6, allow_inf_nan=False)
+    bandwidth_hz: float = Field(
+        default=12_500.0, ge=1_000, le=10_000_000, allow_inf_nan=False, description="Hz, channel of the signal; recordings only"
+    )
+    duration_s: float | None = Field(
+        default=None,
+        gt=0,
+        le=60,
+        allow_inf_nan=False,
+        description="s to take of each event, the shortest event's by default; recordings only",
+    )
+    max_frequency_hz: float = Field(
+        default=300.0, gt=0, le=10_000, allow_inf_nan=False, description="Hz, how far receivers' carriers may differ; recordings only"
+    )
+    keep_iq: bool = Field(
+        default=False, description="store the samples beside the features, for networks that work on them; recordings only"
+    )
+
+    @field_validator("keep_iq")
+    @classmethod
+    def _check_samples(cls, value: bool, info: ValidationInfo) -> bool:
+        if value and info.data.get("kind", "recordings") != "recordings":
+            raise ValueError("needs samples, which only recordings have")
+        return value
 
 
 DatasetId = Annotated[str, StringConstraints(min_length=1, max_length=100)]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from collections.abc import Callable
+from typing import Any, Literal, TypeAlias
 
 from pydantic import Field
 
@@ -26,6 +27,10 @@ class VerificationCheck(Entity):
     name: str
     status: Literal["passed", "failed", "skipped"]
     detail: str = ""
+
+
+OnCheck: TypeAlias = Callable[[VerificationCheck], None]
+"""Hears of a check as soon as it is done."""
 
 
 class Verification(Entity):

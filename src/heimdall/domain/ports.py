@@ -19,7 +19,7 @@ from heimdall.domain.datasets import Dataset
 from heimdall.domain.events import EventType, StoredEvent, Tick
 from heimdall.domain.jobs import Claim, DeviceInfo, Job, JobStatus, PendingAction
 from heimdall.domain.metrics import VALUE_FIELDS, RawRow, TrainingMetric
-from heimdall.domain.models import Examination, TrainedModel, TrainedModelDetail
+from heimdall.domain.models import Examination, OnCheck, TrainedModel, TrainedModelDetail
 from heimdall.domain.summaries import Overview
 from heimdall.domain.upkeep import UpkeepRepository
 
@@ -443,5 +443,7 @@ class JobQueue(Protocol):
 class ModelVerifier(Protocol):
     """Loads an untrusted network in a child process without network and with limits, and repeats its samples."""
 
-    def examine(self, onnx_path: Path, samples_path: Path | None) -> Examination:
-        """Run the checks. A network that fails one is an answer, no exception; UnavailableError where nothing could be run."""
+    def examine(self, onnx_path: Path, samples_path: Path | None, on_check: OnCheck | None = None) -> Examination:
+        """Run the checks. A network that fails one is an answer, no exception; UnavailableError where nothing could be run.
+        ``on_check`` hears of each check once it is done, in the calling thread; the answer holds them all again.
+        """

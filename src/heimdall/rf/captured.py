@@ -7,49 +7,24 @@ random stream of their own, so an example depends on (config, number) alone.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
-from jaxtyping import Bool, Float64, Int8
 
 from heimdall.domain.datasets import SyntheticDatasetConfig
 from heimdall.domain.errors import InvalidInputError
-from heimdall.rf.alignment import align_receivers
 from heimdall.rf.capture import FrontEnd, Scene, guard_samples, simulate_capture
 from heimdall.rf.constants import RECEIVER_NOISE_FIGURE_DB, SPEED_OF_LIGHT_M_S
-from heimdall.rf.features import measure_pairs, measure_receivers
+from heimdall.rf.measurements import Measured, Search, measure_event, reach_of
 from heimdall.rf.network import Network
-from heimdall.rf.shapes import BoolArray, FloatArray
+from heimdall.rf.shapes import AnyFloatArray, FloatArray
 from heimdall.rf.spectra import SPECTRA
 from heimdall.rf.synthetic import SyntheticBlock
 from heimdall.rf.waveforms import make_waveform
 
-FULL_SCALE: Final = 128.0
-"""Steps of an 8-bit converter from 0 to full scale."""
-
 _CAPTURE_STREAM: Final = 2
 _MAX_SIGMAS: Final = 6.0
 """Clocks and crystals farther out than this are drawn to it: the guard and the search must hold them."""
-
-Int8Array = npt.NDArray[np.int8]
-
-
-@dataclass(frozen=True)
-class Measured:
-    """What r receivers made of n transmissions; t samples each. Values of a receiver that did not detect are 0 but for noise and gain."""
-
-    heard: Bool[BoolArray, "n r"]
-    rssi_dbm: Float64[FloatArray, "n r"]
-    noise_dbm: Float64[FloatArray, "n r"]
-    snr_db: Float64[FloatArray, "n r"]
-    toa_offset_us: Float64[FloatArray, "n r"]
-    toa_sigma_us: Float64[FloatArray, "n r"]
-    frequency_offset_hz: Float64[FloatArray, "n r"]
-    gain_db: Float64[FloatArray, "n r"]
-    iq: Int8[Int8Array, "n r t 2"] | None
-    """As the converter gave it, where it is kept."""
 
 
 class CaptureGenerator:
@@ -61,24 +36,28 @@ class CaptureGenerator:
         With ``signal: captures``.
     network
         Where the receivers stand.
+    voice
+        Audio at the captures' rate that transmissions of voice send; None lets the formant source speak.
     """
 
-    def __init__(self, config: SyntheticDatasetConfig, network: Network) -> None:
+    def __init__(self, config: SyntheticDatasetConfig, network: Network, voice: AnyFloatArray | None = None) -> None:
         if config.waveform is None:
             raise InvalidInputError("Captures need a waveform: say what is sent.", field="waveform")
         self._config = config
+        self._voice = voice
         self._waveform = config.waveform
         self._receiver_m = network.position_m
         self._front_end = FrontEnd(
             sample_rate_hz=config.capture_rate_hz, noise_figure_db=RECEIVER_NOISE_FIGURE_DB, crystal_sigma_ppm=config.crystal_sigma_ppm
         )
-        self._bandwidth_hz = SPECTRA[self._waveform].noise_bandwidth_hz
+        self._crystal_hz = config.crystal_sigma_ppm * config.frequency_mhz
         # By the clocks' and paths' own errors, which a signal at the other end of the network adds to the geometry's.
         self._late_s = math.hypot(config.clock_sigma_ns, config.nlos_sigma_ns) * 1e-9 * _MAX_SIGMAS
-        baseline_m = float(np.linalg.norm(self._receiver_m[:, None] - self._receiver_m[None], axis=2).max())
-        self._max_delay_s = baseline_m / SPEED_OF_LIGHT_M_S + math.sqrt(2) * self._late_s
-        self._crystal_hz = config.crystal_sigma_ppm * config.frequency_mhz
-        self._max_frequency_hz = math.sqrt(2) * _MAX_SIGMAS * self._crystal_hz
+        self.search = Search(
+            bandwidth_hz=SPECTRA[self._waveform].noise_bandwidth_hz,
+            max_delay_s=reach_of(self._receiver_m, self._late_s, SPEED_OF_LIGHT_M_S),
+            max_frequency_hz=math.sqrt(2) * _MAX_SIGMAS * self._crystal_hz,
+        )
 
     def measure(self, block: SyntheticBlock, first: int, rows: range) -> Measured:
         """Record and measure some examples of a block.
@@ -95,8 +74,7 @@ class CaptureGenerator:
         parts = [
             self._measure_one(block, row, np.random.SeedSequence((self._config.seed, first + row, 0, _CAPTURE_STREAM))) for row in rows
         ]
-        columns = {field.name: [getattr(part, field.name) for part in parts] for field in fields(Measured)}
-        return Measured(**{name: None if values[0] is None else np.concatenate(values) for name, values in columns.items()})  # type: ignore[arg-type]
+        return Measured.join(parts)
 
     def _measure_one(self, block: SyntheticBlock, row: int, seed: np.random.SeedSequence) -> Measured:
         config, generator, rate_hz = self._config, np.random.default_rng(seed), self._front_end.sample_rate_hz
@@ -105,7 +83,7 @@ class CaptureGenerator:
         late_s += self._draw(generator, config.nlos_sigma_ns * 1e-9, num_receivers)
         reach_s = float(np.linalg.norm(place - self._receiver_m, axis=1).max()) / SPEED_OF_LIGHT_M_S + 2 * self._late_s
         num_samples = config.capture_samples
-        waveform = make_waveform(self._waveform, generator, num_samples + 2 * guard_samples(reach_s, rate_hz), rate_hz)
+        waveform = make_waveform(self._waveform, generator, num_samples + 2 * guard_samples(reach_s, rate_hz), rate_hz, voice=self._voice)
         scene = Scene(
             transmitter_m=place,
             velocity_m_s=np.zeros(3),
@@ -116,22 +94,7 @@ class CaptureGenerator:
             transmitter_offset_hz=float(self._draw(generator, self._crystal_hz, 1)[0]),
         )
         capture = simulate_capture(waveform, scene, generator, num_samples=num_samples, front_end=self._front_end)
-        found = measure_receivers(capture.iq, rate_hz, capture.gain_db, bandwidth_hz=self._bandwidth_hz)
-        pairs = measure_pairs(capture.iq, rate_hz, found, max_delay_s=self._max_delay_s, max_frequency_hz=self._max_frequency_hz)
-        aligned = align_receivers(pairs, num_receivers)
-        heard = found.detected
-        kept = np.rint(capture.iq.view(np.float32) * FULL_SCALE).astype(np.int8).reshape(1, num_receivers, num_samples, 2)
-        return Measured(
-            heard=heard[None],
-            rssi_dbm=np.where(heard, found.rssi_dbm, 0.0)[None],
-            noise_dbm=found.noise_dbm[None],
-            snr_db=np.where(heard, found.snr_db, 0.0)[None],
-            toa_offset_us=np.where(heard, 1e6 * aligned.arrival_s, 0.0)[None],
-            toa_sigma_us=np.where(heard, 1e6 * aligned.sigma_s, 0.0)[None],
-            frequency_offset_hz=np.where(heard, aligned.frequency_hz, 0.0)[None],
-            gain_db=capture.gain_db[None],
-            iq=kept if config.keep_iq else None,
-        )
+        return measure_event(capture.iq, rate_hz, capture.gain_db, self.search, keep_iq=config.keep_iq)
 
     @staticmethod
     def _draw(generator: np.random.Generator, sigma: float, count: int) -> FloatArray:

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from jaxtyping import Complex64, Float, Float64
 from scipy import signal
 
-from heimdall.domain.datasets import WaveformId
+from heimdall.domain.datasets import VOICE_WAVEFORMS, WaveformId
 from heimdall.rf.ax25 import encode_ui_frame, scramble_g3ruh, stuff_nrzi
 from heimdall.rf.shapes import AnyFloatArray, FloatArray
 from heimdall.rf.speech import FULL_SCALE_RMS, speak
@@ -38,7 +38,17 @@ _AFSK_TONES_HZ: Final = (1200.0, 2200.0)
 _OVERSAMPLING: Final = 10
 
 
-def make_waveform(waveform: WaveformId, generator: np.random.Generator, num_samples: int, sample_rate_hz: float) -> ComplexArray:
+_VOICE_DEVIATIONS_HZ: Final = dict(zip(VOICE_WAVEFORMS, (VOICE_DEVIATION_HZ, 2 * VOICE_DEVIATION_HZ), strict=True))
+
+
+def make_waveform(
+    waveform: WaveformId,
+    generator: np.random.Generator,
+    num_samples: int,
+    sample_rate_hz: float,
+    *,
+    voice: Float[AnyFloatArray, " v"] | None = None,
+) -> ComplexArray:
     """Return a transmission, [num_samples], of unit power while it is on.
 
     Parameters
@@ -49,7 +59,11 @@ def make_waveform(waveform: WaveformId, generator: np.random.Generator, num_samp
         Gives contents, pauses and tones.
     num_samples, sample_rate_hz
         The sample rate must hold the channel: 16 kS/s for 12.5 kHz.
+    voice
+        Audio at that rate, of which each transmission of voice sends a piece; by default the formant source speaks.
     """
+    if voice is not None and waveform in _VOICE_DEVIATIONS_HZ:
+        return _send_voice(generator, num_samples, sample_rate_hz, _VOICE_DEVIATIONS_HZ[waveform], voice)
     return _MAKERS[waveform](generator, num_samples, sample_rate_hz)
 
 
@@ -193,6 +207,15 @@ def _resample(values: FloatArray, rate_in_hz: float, rate_out_hz: float, num_sam
 _Maker = Callable[[np.random.Generator, int, float], ComplexArray]
 
 
+def _send_voice(
+    generator: np.random.Generator, num_samples: int, sample_rate_hz: float, deviation_hz: float, voice: AnyFloatArray
+) -> ComplexArray:
+    """Send a piece of recorded speech, from anywhere in it; behind its end it begins anew."""
+    tone = generator.uniform(*CTCSS_HZ) if generator.random() < 0.5 else None
+    piece = np.take(voice, generator.integers(len(voice)) + np.arange(num_samples), mode="wrap")
+    return make_voice(generator, num_samples, sample_rate_hz, deviation_hz=deviation_hz, audio=piece, ctcss_hz=tone)
+
+
 def _voice(deviation_hz: float) -> _Maker:
     def make(generator: np.random.Generator, num_samples: int, sample_rate_hz: float) -> ComplexArray:
         tone = generator.uniform(*CTCSS_HZ) if generator.random() < 0.5 else None
@@ -206,8 +229,7 @@ def _flat(bandwidth_hz: float) -> _Maker:
 
 
 _MAKERS: Final[dict[WaveformId, _Maker]] = {
-    "nbfm-voice": _voice(VOICE_DEVIATION_HZ),
-    "nbfm-voice-25k": _voice(2 * VOICE_DEVIATION_HZ),
+    **{waveform: _voice(deviation_hz) for waveform, deviation_hz in _VOICE_DEVIATIONS_HZ.items()},
     "dmr": make_dmr,
     "aprs": make_aprs,
     "fsk9600": make_fsk9600,

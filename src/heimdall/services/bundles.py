@@ -20,7 +20,7 @@ from heimdall.domain.errors import (
     UnavailableError,
     UnsupportedMediaError,
 )
-from heimdall.domain.models import CheckFailure, Examination, ExportOptions, TrainedModelDetail, Verification, VerificationCheck
+from heimdall.domain.models import CheckFailure, Examination, ExportOptions, OnCheck, TrainedModelDetail, Verification, VerificationCheck
 from heimdall.domain.ports import ArtifactStore, Clock, ModelVerifier, Store, Transaction
 from heimdall.services.audit import record
 from heimdall.services.bundle_reader import ReadBundle, explain_disk, read_bundle
@@ -83,8 +83,10 @@ class BundleService:
         with self._artifacts.open(model.onnx_path) as onnx:
             yield from stream_bundle(document, onnx, expected_sha256=model.sha256)
 
-    def import_file(self, path: Path) -> tuple[TrainedModelDetail, bool]:
+    def import_file(self, path: Path, on_check: OnCheck | None = None) -> tuple[TrainedModelDetail, bool]:
         """Check a bundle in the contract's order, run it, and store it as a model.
+
+        ``on_check`` hears of each check as soon as it is done; of a bundle that is already here, of those of the file alone.
 
         Returns
         -------
@@ -99,7 +101,7 @@ class BundleService:
             Nothing is kept.
         """
         try:
-            return self._import(path)
+            return self._import(path, on_check)
         except (InvalidInputError, TooLargeError, UnsupportedMediaError) as error:
             with suppress(UnavailableError), self._store.write() as tx:
                 record(
@@ -107,13 +109,16 @@ class BundleService:
                 )
             raise
 
-    def _import(self, path: Path) -> tuple[TrainedModelDetail, bool]:
+    def _import(self, path: Path, on_check: OnCheck | None) -> tuple[TrainedModelDetail, bool]:
         with self._artifacts.scratch() as folder:
             read = read_bundle(path, folder, max_bytes=self._max_bytes, limits=self._limits)
+            if on_check is not None:
+                for check in read.checks:
+                    on_check(check)
             known = self._find(read.bundle_hash)
             if known is None:
                 # A network that came from here is run all the same: its samples and its description may be others.
-                examination = self._verifier.examine(read.onnx_path, read.samples_path)
+                examination = self._verifier.examine(read.onnx_path, read.samples_path, on_check)
                 failure = examination.failure or _check_opset(read, examination)
                 if failure is not None:
                     raise BundleError(failure.detail, field=failure.field, code=failure.code)

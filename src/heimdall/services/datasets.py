@@ -6,10 +6,10 @@ NumPy and everything that reads arrays is imported only inside a build, so the A
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import logging
+import re
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -17,10 +17,20 @@ from typing import TYPE_CHECKING, Any, Final
 from heimdall.domain.audit import AuditAction, AuditSubject
 from heimdall.domain.base import new_id
 from heimdall.domain.canonical import hash_canonical
-from heimdall.domain.datasets import Dataset, DatasetKind, DatasetPreview, DatasetStatus, ImportDatasetConfig, SyntheticDatasetConfig
+from heimdall.domain.datasets import (
+    RECORDING_FIELDS,
+    VOICE_WAVEFORMS,
+    Dataset,
+    DatasetKind,
+    DatasetPreview,
+    DatasetStatus,
+    ImportDatasetConfig,
+    SyntheticDatasetConfig,
+)
 from heimdall.domain.errors import ConflictError, HeimdallError, InvalidInputError, NotFoundError, StorageFullError, UnavailableError
 from heimdall.services.audit import record
 from heimdall.services.disposal import Disposal, dataset_folder, incoming_folder
+from heimdall.services.source_files import describe_source, incoming_key, local_sources, options_of
 
 if TYPE_CHECKING:
     from heimdall.datasets.build import BuiltDataset
@@ -47,8 +57,6 @@ _NATURAL_SPLITS: Final = {"locards": "session"}
 AnyConfig = SyntheticDatasetConfig | ImportDatasetConfig
 
 _PROGRESS_INTERVAL: Final = timedelta(seconds=0.5)
-_HASH_BLOCK_BYTES: Final = 1 << 20
-_MAX_SOURCE_NAME: Final = 255
 
 
 class DatasetService:
@@ -72,13 +80,32 @@ class DatasetService:
         self._clock = clock
         self._disposal = Disposal(store=store, artifacts=artifacts, clock=clock)
 
-    def create_synthetic(self, config: SyntheticDatasetConfig, *, is_demo: bool = False) -> Dataset:
+    def create_synthetic(self, config: SyntheticDatasetConfig, voice: list[tuple[str, Path]] | None = None) -> Dataset:
         """Store a data set to be simulated and wake a worker; it is ``building`` on return.
 
         A broker that is away delays the build and loses nothing: the sweeper asks again.
+
+        Parameters
+        ----------
+        config
+            What to simulate.
+        voice
+            The user's audio for transmissions of voice, as in :meth:`create_import`. The files' hashes become part of the data set.
+
+        Raises
+        ------
+        InvalidInputError
+            Where the config sends no voice, or a file is empty.
+        StorageFullError
+            Where the disk is full; nothing is kept.
         """
-        dataset = self._make_row(new_id(), config, is_demo=is_demo)
-        return self._add(dataset)
+        if not voice:
+            return self._add(self._make_row(new_id(), config))
+        if config.signal != "captures" or config.waveform not in VOICE_WAVEFORMS:
+            raise InvalidInputError(
+                f"Only captures of {' or '.join(VOICE_WAVEFORMS)} send a voice: set signal and waveform, or send no file.", field="waveform"
+            )
+        return self._add_with_files(config, voice)
 
     def preview(self, config: SyntheticDatasetConfig, target_m: float) -> DatasetPreview:
         """Say what could be reached with a simulated network; nothing is stored.
@@ -113,17 +140,53 @@ class DatasetService:
             raise InvalidInputError("An import needs at least one file.", field="file")
         if "split_column" not in config.model_fields_set:
             config = config.evolve(split_column=_NATURAL_SPLITS.get(config.kind, config.split_column))
+        return self._add_with_files(config, files)
+
+    def _add_with_files(self, config: AnyConfig, files: list[tuple[str, Path]]) -> Dataset:
         dataset_id = new_id()
-        sources = [_describe_source(name, path) for name, path in files]
+        sources = [describe_source(name, path) for name, path in files]
         dataset = self._make_row(dataset_id, config, sources)
         try:
             for number, (_, path) in enumerate(files):
-                self._artifacts.put(_incoming_key(dataset_id, number, config.kind), path)
+                self._artifacts.put(incoming_key(dataset_id, number, config.kind), path)
             return self._add(dataset)
         except HeimdallError:
             with contextlib.suppress(HeimdallError):
                 self._artifacts.delete(incoming_folder(dataset_id))
             raise
+
+    def export_sigmf(self, dataset_id: str, *, max_examples: int | None = None) -> tuple[str, Iterator[bytes]]:
+        """Return a file name that is safe in a header, and a tar of SigMF collections as a stream.
+
+        Raises
+        ------
+        NotFoundError
+            Where there is none.
+        ConflictError
+            Where it is not ready.
+        InvalidInputError
+            Where it keeps no samples.
+        """
+        dataset = self.get(dataset_id)
+        if dataset.status is not DatasetStatus.READY:
+            raise ConflictError(
+                f"The data set '{dataset.name}' is {dataset.status}, not ready. Wait until it is.", code="dataset_not_ready"
+            )
+        if not dataset.config.get("keep_iq", False):
+            raise InvalidInputError(
+                f"The data set '{dataset.name}' keeps no samples, so there is nothing to write as SigMF. Make one with keep_iq."
+            )
+        with self._store.write() as tx:
+            record(tx, AuditAction.EXPORT, AuditSubject.DATASET, dataset_id, now=self._clock.now(), name=dataset.name)
+        stem = re.sub(r"[^A-Za-z0-9._-]+", "-", dataset.name).strip("-.")[:80] or "dataset"
+        return f"{stem}-sigmf.tar", self._stream_sigmf(dataset, max_examples)
+
+    def _stream_sigmf(self, dataset: Dataset, max_examples: int | None) -> Iterator[bytes]:
+        from heimdall.datasets.sigmf_export import export_sigmf
+        from heimdall.datasets.storage import open_dataset
+
+        with self._artifacts.local(dataset_folder(dataset.id)) as path:
+            yield from export_sigmf(open_dataset(path), dataset.config, max_examples=max_examples)
 
     def find_all(self) -> list[Dataset]:
         """Return all data sets, newest first."""
@@ -216,7 +279,8 @@ class DatasetService:
     def _make_row(
         self, dataset_id: str, config: AnyConfig, sources: list[dict[str, Any]] | None = None, *, is_demo: bool = False
     ) -> Dataset:
-        stored = config.model_dump(mode="json") | ({} if sources is None else {"sources": sources})
+        left_out = set(RECORDING_FIELDS) if isinstance(config, ImportDatasetConfig) and config.kind != "recordings" else None
+        stored = config.model_dump(mode="json", exclude=left_out) | ({} if sources is None else {"sources": sources})
         hashed = {key: value for key, value in stored.items() if key not in ("name", "description")}
         if "sources" in hashed:
             hashed["sources"] = [source["sha256"] for source in hashed["sources"]]
@@ -247,14 +311,15 @@ class DatasetService:
             logger.warning("dataset_not_enqueued", extra={"dataset_id": dataset_id, "reason": error.detail})
 
     def _simulate_into(self, dataset: Dataset, folder: Path, progress: Callable[[float], None]) -> BuiltDataset | None:
-        from heimdall.datasets.build import build_synthetic
+        from heimdall.datasets.build import run_simulation
         from heimdall.datasets.simulation import Simulation
         from heimdall.services.joint_builds import JointBuild
 
-        config = SyntheticDatasetConfig.model_validate(dataset.config)
-        simulation = Simulation(config, self._terrain_folder)
+        config = SyntheticDatasetConfig.model_validate(options_of(dataset))
+        with local_sources(self._artifacts, dataset) as voice:
+            simulation = Simulation(config, self._terrain_folder, voice)
         if simulation.num_chunks == 1:
-            return build_synthetic(config, folder, progress, terrain_folder=self._terrain_folder)
+            return run_simulation(simulation, folder, progress)
         build = JointBuild(
             self._artifacts,
             dataset.id,
@@ -266,18 +331,11 @@ class DatasetService:
 
     def _build_into(self, dataset: Dataset, folder: Path, progress: Callable[[float], None]) -> BuiltDataset | None:
         from heimdall.datasets.build import build_import
-        from heimdall.datasets.importers.sources import SourceFile
 
         if dataset.kind is DatasetKind.SYNTHETIC:
             return self._simulate_into(dataset, folder, progress)
-        names = [source["name"] for source in dataset.config["sources"]]
-        options = ImportDatasetConfig.model_validate({key: value for key, value in dataset.config.items() if key != "sources"})
-        with contextlib.ExitStack() as stack:
-            files = [
-                SourceFile(name, stack.enter_context(self._artifacts.local(_incoming_key(dataset.id, number, options.kind))))
-                for number, name in enumerate(names)
-            ]
-            return build_import(options, files, folder, progress)
+        with local_sources(self._artifacts, dataset) as files:
+            return build_import(ImportDatasetConfig.model_validate(options_of(dataset)), files, folder, progress)
 
     def _make_progress(self, dataset_id: str) -> Callable[[float], None]:
         last = self._clock.now()
@@ -370,21 +428,5 @@ def _as_ready(built: BuiltDataset) -> dict[str, Any]:
     }
 
 
-def _describe_source(name: str, path: Path) -> dict[str, Any]:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(_HASH_BLOCK_BYTES):
-            digest.update(block)
-        size = file.tell()
-    shown = "".join(letter for letter in name if letter.isprintable())[:_MAX_SOURCE_NAME] or "unnamed"
-    if size == 0:
-        raise InvalidInputError(f"The file '{shown}' is empty.", field="file")
-    return {"name": shown, "sha256": digest.hexdigest(), "size_bytes": size}
-
-
 def _folders(dataset_id: str) -> tuple[str, str]:
     return dataset_folder(dataset_id), incoming_folder(dataset_id)
-
-
-def _incoming_key(dataset_id: str, number: int, kind: str) -> str:
-    return f"{incoming_folder(dataset_id)}/{number}.{'parquet' if kind == 'rssi-parquet' else 'csv'}"

@@ -1,4 +1,4 @@
-"""The verifying child: isolates itself, checks one network, repeats its samples, prints one JSON line, ends.
+"""The verifying child: isolates itself, checks one network, repeats its samples, prints a JSON line a check and one with all of it.
 
 Started by :mod:`heimdall.verification.sandbox` with a clean environment; reads two files, writes none.
 """
@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TextIO
 
 from heimdall.verification.graph_checks import (
     CheckFailedError,
@@ -46,23 +46,38 @@ _MEMORY_WORDS: Final = (
 
 
 class Report:
-    """What the parent reads."""
+    """What the parent reads: a line for each step as it is done, and all of it in the last line."""
 
-    def __init__(self) -> None:
+    def __init__(self, target: TextIO | None = None) -> None:
         self.values: dict[str, Any] = {"checks": []}
+        self._target = target
+
+    def isolated(self, means: dict[str, str]) -> None:
+        """Note what the process is kept from."""
+        self.values["isolation"] = means
+        self._say({"isolation": means})
 
     def passed(self, name: str, detail: str) -> None:
         """Note a check that passed."""
-        self.values["checks"].append([name, "passed", detail])
+        self._note(name, "passed", detail)
 
     def skipped(self, name: str, detail: str) -> None:
         """Note a check that could not be made."""
-        self.values["checks"].append([name, "skipped", detail])
+        self._note(name, "skipped", detail)
 
     def failed(self, name: str, error: CheckFailedError) -> None:
         """Note the check that ends it."""
-        self.values["checks"].append([name, "failed", error.detail])
+        self._note(name, "failed", error.detail)
         self.values["error"] = {"code": error.code, "detail": error.detail}
+
+    def _note(self, name: str, status: str, detail: str) -> None:
+        self.values["checks"].append([name, status, detail])
+        self._say({"check": [name, status, detail]})
+
+    def _say(self, line: dict[str, Any]) -> None:
+        if self._target is not None:
+            self._target.write(json.dumps(line) + "\n")
+            self._target.flush()
 
 
 def examine(onnx_path: Path, samples_path: Path | None, report: Report) -> None:
@@ -238,8 +253,8 @@ def main(arguments: list[str]) -> int:
     result_file = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     memory_bytes, cpu_s = int(arguments[0]), int(arguments[1])
-    report = Report()
-    report.values["isolation"] = isolate(memory_bytes=memory_bytes, cpu_s=cpu_s)
+    report = Report(result_file)
+    report.isolated(isolate(memory_bytes=memory_bytes, cpu_s=cpu_s))
     if len(arguments) > 2:
         examine(Path(arguments[2]), Path(arguments[3]) if len(arguments) > 3 else None, report)
     result_file.write(json.dumps(report.values))

@@ -16,7 +16,7 @@ from typing import IO, Any, Final
 
 from heimdall.domain.bundles import ONNX_FIELD, clean_text
 from heimdall.domain.errors import UnavailableError
-from heimdall.domain.models import CheckFailure, Examination, TensorSpec, Verification, VerificationCheck
+from heimdall.domain.models import CheckFailure, Examination, OnCheck, TensorSpec, Verification, VerificationCheck
 
 _PACKAGE_ROOT: Final = Path(__file__).resolve().parents[2]
 _START: Final = (
@@ -26,6 +26,8 @@ _START: Final = (
 """The child runs the very code of its parent, also where another copy of the program is installed."""
 _MAX_RESULT_BYTES: Final = 1 << 20
 _MAX_NOISE_BYTES: Final = 4096
+_MAX_LINE_BYTES: Final = 1 << 16
+_MAX_CHECKS: Final = 50
 _KEPT_VARIABLES: Final = ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "SYSTEMROOT")
 _MEMORY_SIGNS: Final = ("memoryerror", "bad_alloc", "cannot allocate memory", "failed to map segment", "out of memory")
 
@@ -55,8 +57,10 @@ class SandboxVerifier:
         self._memory_mb = memory_mb
         self._timeout_s = timeout_s
 
-    def examine(self, onnx_path: Path, samples_path: Path | None) -> Examination:
+    def examine(self, onnx_path: Path, samples_path: Path | None, on_check: OnCheck | None = None) -> Examination:
         """Check the network in a child process without network and with limits, then repeat its samples.
+
+        ``on_check`` hears of each check when the child says so.
 
         Returns
         -------
@@ -70,7 +74,7 @@ class SandboxVerifier:
             Where no child could be started.
         """
         files = [onnx_path.resolve(), *([samples_path.resolve()] if samples_path else [])]
-        ending = self._run([str(path) for path in files])
+        ending = self._run([str(path) for path in files], _Progress(on_check) if on_check else None)
         failure = self._judge(ending)
         if failure is not None:
             lost = VerificationCheck(name="process", status="failed", detail=failure.detail)
@@ -86,7 +90,7 @@ class SandboxVerifier:
         report = _parse_report(ending)
         return {str(name): str(value) for name, value in report["isolation"].items()}
 
-    def _run(self, arguments: list[str]) -> _Ending:
+    def _run(self, arguments: list[str], progress: _Progress | None = None) -> _Ending:
         environment = {name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ}
         environment |= {"LC_ALL": "C.UTF-8", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
         limits = [str(self._memory_mb * 2**20), str(max(1, int(self._timeout_s) + 1))]
@@ -103,7 +107,7 @@ class SandboxVerifier:
                 )
             except OSError as error:
                 raise UnavailableError(f"The verifying process could not be started: {error.strerror}. Try again later.") from error
-            return _wait(child, self._timeout_s)
+            return _wait(child, self._timeout_s, progress)
 
     def _judge(self, ending: _Ending) -> CheckFailure | None:
         """Say why the child gave no answer, if it gave none."""
@@ -136,7 +140,7 @@ def _parse_report(ending: _Ending) -> dict[str, Any]:
     return report
 
 
-def _wait(child: subprocess.Popen[bytes], timeout_s: float) -> _Ending:
+def _wait(child: subprocess.Popen[bytes], timeout_s: float, progress: _Progress | None) -> _Ending:
     """Read both pipes with bounds until they close or the time is over; the whole process group is gone afterwards."""
     assert child.stdout is not None  # both are pipes
     assert child.stderr is not None
@@ -159,6 +163,8 @@ def _wait(child: subprocess.Popen[bytes], timeout_s: float) -> _Ending:
                     if not data:
                         selector.unregister(pipe)
                     kept[pipe] = (kept[pipe] + data)[-bounds[pipe] :]
+                    if progress is not None and pipe is child.stdout:
+                        progress.read(data)
         if not is_overdue:
             try:
                 child.wait(max(0.0, end - time.monotonic()) + 1.0)
@@ -166,7 +172,8 @@ def _wait(child: subprocess.Popen[bytes], timeout_s: float) -> _Ending:
                 is_overdue = True
     finally:
         _end_group(child)
-    return _Ending(child.returncode, bytes(kept[child.stdout]), kept[child.stderr].decode(errors="replace"), is_overdue)
+    result = bytes(kept[child.stdout].rpartition(b"\n")[2])
+    return _Ending(child.returncode, result, kept[child.stderr].decode(errors="replace"), is_overdue)
 
 
 def _end_group(child: subprocess.Popen[bytes]) -> None:
@@ -178,17 +185,48 @@ def _end_group(child: subprocess.Popen[bytes]) -> None:
             pipe.close()
 
 
-def _read_checks(report: dict[str, Any]) -> tuple[VerificationCheck, ...]:
-    network = report["isolation"]["network"]
-    calls = report["isolation"]["system_calls"]
-    kept = [means for means in (network, calls) if not means.startswith("none")]
-    isolation = VerificationCheck(
+class _Progress:
+    """Reads the child's lines while they come. They are a hint, not the verdict: what is no check is passed over."""
+
+    def __init__(self, on_check: OnCheck) -> None:
+        self._on_check = on_check
+        self._rest = b""
+        self._num_left = _MAX_CHECKS
+
+    def read(self, data: bytes) -> None:
+        """Take the next bytes of the child's output."""
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        self._rest = self._rest[-_MAX_LINE_BYTES:]
+        for line in lines:
+            check = _read_line(line)
+            if check is not None and self._num_left > 0:
+                self._num_left -= 1
+                self._on_check(check)
+
+
+def _read_line(line: bytes) -> VerificationCheck | None:
+    try:
+        said = json.loads(line)
+        return _read_isolation(said["isolation"]) if "isolation" in said else _read_check(*said["check"])
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return None
+
+
+def _read_check(name: str, status: str, detail: str) -> VerificationCheck:
+    return VerificationCheck.model_validate({"name": name, "status": status, "detail": clean_text(detail, limit=400)})
+
+
+def _read_isolation(means: dict[str, str]) -> VerificationCheck:
+    kept = [name for name in (means["network"], means["system_calls"]) if not name.startswith("none")]
+    return VerificationCheck(
         name="isolation",
         status="passed" if kept else "skipped",
         detail=f"without network by {' and '.join(kept)}" if kept else "this machine offers no means to take the network away",
     )
-    found = [VerificationCheck(name=name, status=status, detail=clean_text(detail, limit=400)) for name, status, detail in report["checks"]]
-    return (isolation, *found)
+
+
+def _read_checks(report: dict[str, Any]) -> tuple[VerificationCheck, ...]:
+    return (_read_isolation(report["isolation"]), *(_read_check(*check) for check in report["checks"]))
 
 
 def _make_examination(report: dict[str, Any]) -> Examination:

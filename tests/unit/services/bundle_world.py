@@ -18,6 +18,7 @@ from heimdall.domain.models import (
     ExportOptions,
     FinalMetrics,
     Normalization,
+    OnCheck,
     Performance,
     TensorSpec,
     TrainedModelDetail,
@@ -45,7 +46,7 @@ class TrustingVerifier:
     def __init__(self) -> None:
         self.calls: list[tuple[bytes, bytes | None]] = []
 
-    def examine(self, onnx_path: Path, samples_path: Path | None) -> Examination:
+    def examine(self, onnx_path: Path, samples_path: Path | None, on_check: OnCheck | None = None) -> Examination:
         self.calls.append((onnx_path.read_bytes(), samples_path.read_bytes() if samples_path else None))
         return Examination(verification=Verification(status="unverified"), onnx_opset=18)
 

@@ -33,7 +33,7 @@ from heimdall.domain.errors import (
     UnavailableError,
     UnsupportedMediaError,
 )
-from heimdall.domain.models import CheckFailure, Examination, ExportOptions, TrainedModelDetail, Verification
+from heimdall.domain.models import CheckFailure, Examination, ExportOptions, OnCheck, TrainedModelDetail, Verification
 from heimdall.services import bundle_reader
 from heimdall.verification.sandbox import SandboxVerifier
 from tests.unit.services.bundle_world import NOW, TrustingVerifier, World, add_model, make_world, read_json
@@ -535,9 +535,9 @@ def test_two_imports_of_one_bundle_at_once_make_one_model(there: World, bundle: 
     barrier = threading.Barrier(2)
 
     class Meeting(TrustingVerifier):
-        def examine(self, onnx_path: Path, samples_path: Path | None) -> Examination:
+        def examine(self, onnx_path: Path, samples_path: Path | None, on_check: OnCheck | None = None) -> Examination:
             barrier.wait(10)
-            return super().examine(onnx_path, samples_path)
+            return super().examine(onnx_path, samples_path, on_check)
 
     there.bundles._verifier = Meeting()
     second = bundle.with_name("second.heimdall")

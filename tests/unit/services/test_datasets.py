@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import io
 import subprocess
 import sys
+import wave
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import numpy as np
 import pytest
 from pydantic import ValidationError
 
@@ -113,6 +116,65 @@ def test_an_import_keeps_names_as_text_only_and_says_what_it_left_out(bench):
     assert (built.report.num_rows, built.report.num_rejected) == (4, 1)
     assert built.report.reasons == {"rssi_dbm is not a number": 1}
     assert all(key.startswith(f"datasets/{dataset.id}/") for key in bench.files())
+
+
+def wav(seed: int) -> bytes:
+    stream = io.BytesIO()
+    with wave.open(stream, "wb") as file:
+        file.setparams((1, 2, 8_000, 0, "NONE", ""))
+        file.writeframes(np.random.default_rng(seed).integers(-9000, 9000, 16_000).astype("<i2").tobytes())
+    return stream.getvalue()
+
+
+VOICED = {"signal": "captures", "waveform": "nbfm-voice", "duration_s": 0.05, "num_examples": 100, "keep_iq": True}
+
+
+def test_a_voice_is_part_of_what_a_simulated_data_set_is(bench):
+    first, same, other = (bench.service.create_synthetic(synthetic(**VOICED), [bench.upload(wav(seed), "../a.wav")]) for seed in (1, 1, 2))
+    silent = bench.service.create_synthetic(synthetic(**VOICED))
+    assert first.config_hash == same.config_hash
+    assert len({first.config_hash, other.config_hash, silent.config_hash}) == 3
+    assert [source["name"] for source in first.config["sources"]] == ["../a.wav"]
+    assert f"incoming/{first.id}/0.voice" in bench.files()
+    a, b, c = (bench.service.build(dataset.id) for dataset in (first, same, other))
+    assert a.status is DatasetStatus.READY, a.error_message
+    assert a.content_hash == b.content_hash != c.content_hash
+    assert not any(key.startswith(f"incoming/{first.id}") for key in bench.files())
+
+
+def test_a_voice_that_nothing_would_send_or_that_is_none_is_said(bench):
+    with pytest.raises(InvalidInputError, match="Only captures of nbfm-voice or nbfm-voice-25k send a voice"):
+        bench.service.create_synthetic(synthetic(), [bench.upload(wav(1))])
+    with pytest.raises(InvalidInputError, match="is empty"):
+        bench.service.create_synthetic(synthetic(**VOICED), [bench.upload(b"")])
+    failed = bench.service.build(bench.service.create_synthetic(synthetic(**VOICED), [bench.upload(b"no wave")]).id)
+    assert failed.status is DatasetStatus.FAILED
+    assert "tar or zip" in failed.error_message
+
+
+def test_samples_leave_as_sigmf_and_come_back(bench):
+    made = bench.service.build(bench.service.create_synthetic(synthetic(**{**VOICED, "waveform": "flat-12k5"}, name="a/b ü")).id)
+    name, chunks = bench.service.export_sigmf(made.id, max_examples=10)
+    assert name == "a-b-sigmf.tar"
+    config = ImportDatasetConfig(kind="recordings", name="back", keep_iq=True)
+    back = bench.service.build(bench.service.create_import(config, [bench.upload(b"".join(chunks), "x.tar")]).id)
+    assert (back.status, back.num_examples, back.config["keep_iq"]) == (DatasetStatus.READY, 10, True)
+    assert [receiver.id for receiver in back.receivers] == [receiver.id for receiver in made.receivers]
+
+
+def test_what_has_no_samples_or_is_not_ready_cannot_leave_as_sigmf(bench):
+    waiting = bench.service.create_synthetic(synthetic())
+    with pytest.raises(ConflictError, match="is building, not ready"):
+        bench.service.export_sigmf(waiting.id)
+    with pytest.raises(InvalidInputError, match="Make one with keep_iq"):
+        bench.service.export_sigmf(bench.service.build(waiting.id).id)
+
+
+def test_options_of_recordings_are_no_part_of_other_imports(bench):
+    plain = bench.service.create_import(ImportDatasetConfig(kind="rssi-csv", name="mine"), [bench.upload(CSV)])
+    assert not {"keep_iq", "bandwidth_hz", "duration_s", "max_frequency_hz"} & plain.config.keys()
+    with pytest.raises(ValidationError, match="only recordings have"):
+        ImportDatasetConfig(kind="rssi-csv", name="mine", keep_iq=True)
 
 
 def test_other_files_are_another_config(bench):

@@ -15,7 +15,8 @@ import psutil
 import pytest
 
 from heimdall.domain.bundles import clean_text
-from heimdall.verification.sandbox import SandboxVerifier
+from heimdall.domain.models import VerificationCheck
+from heimdall.verification.sandbox import SandboxVerifier, _Progress
 from tests.unit.verification import networks
 
 
@@ -45,6 +46,38 @@ def test_a_good_network_repeats_every_sample(verifier: SandboxVerifier, tmp_path
     assert [spec.name for spec in found.outputs] == ["position_enu_m", "covariance_m2"]
     assert [check.name for check in verification.checks] == ["isolation", "external_data", "operators", "opset", "onnx", "load", "samples"]
     assert {check.status for check in verification.checks} == {"passed"}
+
+
+def test_each_check_is_told_as_it_is_done(verifier: SandboxVerifier, tmp_path: Path) -> None:
+    model = networks.make_network()
+    told: list[tuple[VerificationCheck, float]] = []
+    found = verifier.examine(
+        *networks.write_network(tmp_path, model, networks.make_samples(model)),
+        on_check=lambda check: told.append((check, time.monotonic())),
+    )
+    assert tuple(check for check, _ in told) == found.verification.checks
+    # onnxruntime is loaded between the first and the last: they cannot have come together.
+    assert told[-1][1] - told[0][1] > 0.01
+
+
+def test_a_check_that_fails_is_told_too(verifier: SandboxVerifier, tmp_path: Path) -> None:
+    model = networks.make_network()
+    samples = networks.make_samples(model)
+    path, _ = networks.write_network(tmp_path, model, samples)
+    path.write_bytes(b"no network")
+    told: list[VerificationCheck] = []
+    found = verifier.examine(path, None, on_check=told.append)
+    assert [check.status for check in told] == ["passed", "failed"]
+    assert tuple(told) == found.verification.checks
+
+
+@pytest.mark.parametrize("line", [b"{", b"[]", b"7", b'{"check": ["a"]}', b'{"check": ["a", "odd", "b"]}', b'{"isolation": {}}', b"\xff"])
+def test_a_line_that_is_no_check_is_passed_over(line: bytes) -> None:
+    told: list[VerificationCheck] = []
+    progress = _Progress(told.append)
+    for data in (line, b"\n", b'{"check": ["opset", "pass', b'ed", "18"]}\n{"che'):
+        progress.read(data)
+    assert told == [VerificationCheck(name="opset", status="passed", detail="18")]
 
 
 def test_without_samples_it_is_unverified_with_the_reason(verifier: SandboxVerifier, tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ interface ConfirmDialogProps {
 export function ConfirmDialog(props: ConfirmDialogProps) {
   const { open, onOpenChange, title, children, action, keep = 'Keep', isBlocked = false, onConfirm } = props
   const [isBusy, setBusy] = useState(false)
-  const { opener, onCloseAutoFocus } = useFocusReturn()
+  const { opener, neighbours, onCloseAutoFocus } = useFocusReturn()
   const confirm = async () => {
     setBusy(true)
     try {
@@ -42,10 +42,8 @@ export function ConfirmDialog(props: ConfirmDialogProps) {
             data-slot="alert-dialog-content"
             className="pointer-events-auto flex max-h-full w-full max-w-md animate-in flex-col gap-3 overflow-y-auto rounded-card border bg-raised p-5 shadow-float outline-none"
           >
-            <RememberFocus opener={opener} />
-            <AlertPrimitive.Title className="line-clamp-3 shrink-0 text-lg font-semibold" title={title}>
-              {title}
-            </AlertPrimitive.Title>
+            <RememberFocus opener={opener} neighbours={neighbours} />
+            <AlertPrimitive.Title className="shrink-0 text-lg font-semibold">{title}</AlertPrimitive.Title>
             <AlertPrimitive.Description asChild>
               <div className="flex flex-col gap-2 text-muted">{children}</div>
             </AlertPrimitive.Description>

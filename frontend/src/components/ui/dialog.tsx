@@ -23,7 +23,7 @@ export function DialogOverlay() {
 }
 
 export function DialogContent({ className, children, size = 'default', ...props }: DialogContentProps) {
-  const { opener, onCloseAutoFocus } = useFocusReturn()
+  const { opener, neighbours, onCloseAutoFocus } = useFocusReturn()
   return (
     <DialogPrimitive.Portal>
       <DialogOverlay />
@@ -38,7 +38,7 @@ export function DialogContent({ className, children, size = 'default', ...props 
           onCloseAutoFocus={onCloseAutoFocus}
           {...props}
         >
-          <RememberFocus opener={opener} />
+          <RememberFocus opener={opener} neighbours={neighbours} />
           {children}
           <DialogPrimitive.Close asChild>
             <Button variant="ghost" size="icon" className="absolute top-3 right-3 text-muted" aria-label="Close">
@@ -53,7 +53,11 @@ export function DialogContent({ className, children, size = 'default', ...props 
 
 export function DialogHeader({ className, ...props }: ComponentProps<'div'>) {
   return (
-    <div data-slot="dialog-header" className={cn('flex flex-col gap-1 px-5 pt-4 pr-14 pb-3', className)} {...props} />
+    <div
+      data-slot="dialog-header"
+      className={cn('flex flex-col gap-1 px-5 pt-4 pr-16 sm:pr-14 pb-3', className)}
+      {...props}
+    />
   )
 }
 

@@ -53,7 +53,7 @@ export function SelectItem({ className, children, note, ...props }: SelectItemPr
     <SelectPrimitive.Item
       data-slot="select-item"
       className={cn(
-        'relative flex cursor-default flex-col rounded-[6px] py-1.5 pr-3 pl-7 outline-none select-none data-disabled:opacity-50 data-highlighted:bg-subtle max-sm:py-2.5',
+        'relative flex cursor-default flex-col wrap-anywhere rounded-[6px] py-1.5 pr-3 pl-7 outline-none select-none data-disabled:opacity-50 data-highlighted:bg-subtle max-sm:py-2.5',
         className,
       )}
       {...props}

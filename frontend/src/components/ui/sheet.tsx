@@ -10,7 +10,7 @@ export const Sheet = DialogPrimitive.Root
 
 /** A drawer at the right edge; on a phone it fills the screen. */
 export function SheetContent({ className, children, ...props }: ComponentProps<typeof DialogPrimitive.Content>) {
-  const { opener, onCloseAutoFocus } = useFocusReturn()
+  const { opener, neighbours, onCloseAutoFocus } = useFocusReturn()
   return (
     <DialogPrimitive.Portal>
       <DialogOverlay />
@@ -23,7 +23,7 @@ export function SheetContent({ className, children, ...props }: ComponentProps<t
         onCloseAutoFocus={onCloseAutoFocus}
         {...props}
       >
-        <RememberFocus opener={opener} />
+        <RememberFocus opener={opener} neighbours={neighbours} />
         {children}
         <DialogPrimitive.Close asChild>
           <Button variant="ghost" size="icon" className="absolute top-3 right-3 text-muted" aria-label="Close">

@@ -1,7 +1,22 @@
+import { useEffect } from 'react'
 import { Toaster as Sonner } from 'sonner'
+import { closeNewestError } from '@/lib/notify'
 
-/** Bottom right, three at most; success leaves after four seconds, errors stay until closed. */
+const FLOATING = '[role="dialog"], [role="alertdialog"], [role="menu"], [role="listbox"]'
+
+/** Bottom right, three at most; success leaves after four seconds, errors stay until closed: by their button, or by Escape. */
 export function Toaster({ theme }: { theme: 'light' | 'dark' }) {
+  useEffect(() => {
+    const onKey = (event: KeyboardEvent) => {
+      if (event.key !== 'Escape' || event.defaultPrevented) return
+      // What floats above the page takes the key first, and so does a field.
+      if (document.querySelector(FLOATING) || (event.target as Element | null)?.matches?.('input, textarea')) return
+      closeNewestError()
+    }
+    // Before the dialogs' own listeners, which take what they close out of the page at once.
+    addEventListener('keydown', onKey, { capture: true })
+    return () => removeEventListener('keydown', onKey, { capture: true })
+  }, [])
   return (
     <Sonner
       theme={theme}
@@ -19,7 +34,12 @@ export function Toaster({ theme }: { theme: 'light' | 'dark' }) {
           fontFamily: 'inherit',
           fontSize: '13px',
         },
-        classNames: { title: 'line-clamp-3 wrap-anywhere', description: '!text-muted line-clamp-4 wrap-anywhere' },
+        classNames: {
+          content: 'min-w-0',
+          title: 'line-clamp-3 wrap-anywhere',
+          description: '!text-muted line-clamp-4 wrap-anywhere',
+          actionButton: 'max-w-32 shrink-0',
+        },
       }}
     />
   )

@@ -117,6 +117,31 @@ describe('the jobs tab', () => {
     expect(await card.findByText('Cancelling…')).toBeInTheDocument()
   })
 
+  it('offers for many jobs what is valid for some of them, says for how many, and what stays', async () => {
+    const kinds = { a: 'completed', b: 'cancelled', c: 'running' } as const
+    const listed = Object.entries(kinds).map(([id, status]) => makeJob({ id, name: `job ${id}`, status }))
+    serve(listed)
+    const deleted: string[] = []
+    server.use(
+      http.delete(`${API}/jobs/:id`, ({ params }) => {
+        deleted.push(String(params.id))
+        return new HttpResponse(null, { status: 204 })
+      }),
+    )
+    open()
+    for (const { name } of listed)
+      await userEvent.click(await screen.findByRole('checkbox', { name: `Select ${name}` }))
+    const bar = within(screen.getByRole('region', { name: 'Selected jobs' }))
+    for (const name of ['Pause 1 of 3', 'Cancel 1 of 3', 'Compare 3'])
+      expect(bar.getByRole('button', { name })).toBeVisible()
+    expect(bar.queryByRole('button', { name: /^Resume/ })).toBeNull()
+    await userEvent.click(bar.getByRole('button', { name: 'Delete 2 of 3' }))
+    const dialog = within(screen.getByRole('alertdialog', { name: 'Delete 2 jobs?' }))
+    expect(dialog.getByText('1 other selected job has not ended yet and stays as it is.')).toBeVisible()
+    await userEvent.click(dialog.getByRole('button', { name: 'Delete 2 jobs' }))
+    await waitFor(() => expect(deleted.toSorted()).toEqual(['a', 'b']))
+  })
+
   it('keeps one socket for each job that may change', async () => {
     serve()
     open()

@@ -11,7 +11,7 @@ from starlette.responses import Response
 from heimdall.api.bodies import body_schema, media_type, read_json
 from heimdall.api.deps import DatasetId, check_rate, check_room, services
 from heimdall.api.documentation import Route, errors
-from heimdall.api.responses import entity_response, page_body, tagged_response
+from heimdall.api.responses import FileStream, entity_response, page_body, tagged_response
 from heimdall.api.schemas import DatasetPage
 from heimdall.api.uploads import read_fields, receive_multipart
 from heimdall.domain.datasets import Dataset, DatasetPreview, ImportDatasetConfig, SyntheticDatasetConfig
@@ -26,7 +26,9 @@ _CREATE_SCHEMA: dict[str, Any] = {
         "required": True,
         "content": {
             "application/json": {"schema": {"$ref": "#/components/schemas/SyntheticDatasetConfig"}},
-            "multipart/form-data": {"schema": {"$ref": "#/components/schemas/ImportDatasetForm"}},
+            "multipart/form-data": {
+                "schema": {"anyOf": [{"$ref": f"#/components/schemas/{form}"} for form in ("ImportDatasetForm", "VoiceDatasetForm")]}
+            },
         },
     }
 }
@@ -49,6 +51,8 @@ def list_datasets(request: Request) -> Response:
 )
 async def create_dataset(request: Request) -> Response:
     """Take a synthetic configuration as JSON, or the files of an importer as multipart, each as a part named ``file``.
+
+    A synthetic configuration may come as multipart, too: its files (WAV, or archives of WAV) are then the voice that is sent.
 
     The data set is ``building`` until a worker has made it.
     """
@@ -88,6 +92,23 @@ def delete_dataset(request: Request, dataset_id: DatasetId) -> Response:
     return Response(status_code=204)
 
 
+@router.get(
+    "/{dataset_id}/export",
+    summary="Export a data set as SigMF",
+    response_class=Response,
+    responses={200: {"content": {"application/x-tar": {"schema": {"type": "string", "format": "binary"}}}}, **errors(404, 409, 422)},
+)
+def export_dataset(
+    request: Request,
+    dataset_id: DatasetId,
+    max_examples: Annotated[int | None, Query(ge=1, le=10_000_000, description="only so many, from the first on")] = None,
+) -> Response:
+    """Stream the samples of a data set as a tar of SigMF collections, one an example; import it as `recordings`."""
+    name, chunks = services(request).datasets.export_sigmf(dataset_id, max_examples=max_examples)
+    headers = {"Content-Disposition": f"attachment; filename={name}"}
+    return FileStream.start(chunks, media_type="application/x-tar", headers=headers)
+
+
 async def _generate(request: Request) -> Dataset:
     config = await read_json(request, SyntheticDatasetConfig)
     return await run_in_threadpool(services(request).datasets.create_synthetic, config)
@@ -95,6 +116,9 @@ async def _generate(request: Request) -> Dataset:
 
 async def _import(request: Request) -> Dataset:
     async with receive_multipart(request, max_files=MAX_FILES) as upload:
+        if upload.fields.get("kind") == "synthetic":
+            voice = [(file.name, file.path) for file in upload.files]
+            return await run_in_threadpool(services(request).datasets.create_synthetic, read_fields(upload, SyntheticDatasetConfig), voice)
         config = read_fields(upload, ImportDatasetConfig)
         if not upload.files:
             raise InvalidInputError("No file came with the request. Send each one as a part named 'file'.", field="file")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,13 +14,14 @@ from starlette.responses import Response
 from heimdall.api.bodies import body_schema, read_json
 from heimdall.api.deps import ModelId, check_rate, check_room, services
 from heimdall.api.documentation import Route, errors
+from heimdall.api.import_stream import LINES_SCHEMA, LINES_TYPE, stream_import, wants_lines
 from heimdall.api.measurements import Measurements
 from heimdall.api.ratelimit import Gate
 from heimdall.api.responses import FileStream, entity_response, json_response, page_body, tagged_response
 from heimdall.api.schemas import ImportResult, ModelPage, RenameModel
 from heimdall.api.uploads import UPLOAD_SCHEMA, receive_bundle
 from heimdall.domain.errors import HeimdallError
-from heimdall.domain.models import ExportOptions, TrainedModelDetail
+from heimdall.domain.models import ExportOptions, OnCheck, TrainedModelDetail
 
 router = APIRouter(prefix="/api/v1/training/models", tags=["models"], route_class=Route)
 
@@ -36,20 +38,38 @@ def list_models(request: Request) -> Response:
     summary="Import a bundle",
     status_code=201,
     response_model=ImportResult,
-    responses={200: {"description": "The same bundle is already here.", "model": ImportResult}, **errors(409, 413, 415, 422, 429)},
+    responses={
+        200: {
+            "description": "The same bundle is already here; or the lines of an import, whose last line says how it ended.",
+            "model": ImportResult,
+            "content": {LINES_TYPE: {"schema": LINES_SCHEMA}},
+        },
+        **errors(409, 413, 415, 422, 429),
+    },
     openapi_extra=UPLOAD_SCHEMA,
 )
 async def import_model(request: Request) -> Response:
-    """Check a ``.heimdall`` file, run its model in a limited child process, and store it. A failure leaves nothing and names the check."""
+    """Check a ``.heimdall`` file, run its model in a limited child process, and store it. A failure leaves nothing and names the check.
+
+    With ``Accept: application/x-ndjson`` each check is told as it is done, a line of JSON for each.
+    """
     check_rate(request, is_bundle=True)
     await check_room(request)
     gate: Gate = request.app.state.import_gate
     measurements: Measurements = request.app.state.measurements
-    async with receive_bundle(request) as path, gate.enter():
-        with measurements.import_seconds.time():
-            model, is_new = await _import(request, measurements, path)
-    result = ImportResult(model_id=model.id, verification=model.verification, model=model)
-    return entity_response(result, 201 if is_new else 200, {"Location": f"/api/v1/training/models/{model.id}"})
+    async with AsyncExitStack() as stack:
+        path = await stack.enter_async_context(receive_bundle(request))
+        await stack.enter_async_context(gate.enter())
+
+        async def work(on_check: OnCheck | None = None) -> tuple[int, ImportResult]:
+            with measurements.import_seconds.time():
+                model, is_new = await _import(request, measurements, path, on_check)
+            return 201 if is_new else 200, ImportResult(model_id=model.id, verification=model.verification, model=model)
+
+        if wants_lines(request):
+            return stream_import(work, stack.pop_all())
+        status, result = await work()
+    return entity_response(result, status, {"Location": f"/api/v1/training/models/{result.model_id}"})
 
 
 @router.get("/{model_id}", summary="Show a model", response_model=TrainedModelDetail, responses=errors(404))
@@ -106,9 +126,9 @@ def get_evaluation(request: Request, model_id: ModelId) -> Response:
     return json_response(orjson.dumps(services(request).models.evaluation(model_id), option=orjson.OPT_SERIALIZE_NUMPY))
 
 
-async def _import(request: Request, measurements: Measurements, path: Path) -> tuple[TrainedModelDetail, bool]:
+async def _import(request: Request, measurements: Measurements, path: Path, on_check: OnCheck | None) -> tuple[TrainedModelDetail, bool]:
     try:
-        model, is_new = await run_in_threadpool(services(request).bundles.import_file, path)
+        model, is_new = await run_in_threadpool(services(request).bundles.import_file, path, on_check)
     except HeimdallError as error:
         measurements.import_verdicts.labels(error.code).inc()
         raise

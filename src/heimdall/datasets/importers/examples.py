@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from heimdall.datasets.grouping import Groups, describe_split
+from heimdall.datasets.manifest import IqFormat
 from heimdall.datasets.storage import DatasetWriter, ExampleChunk
 from heimdall.domain.datasets import CoordinateFrame, DatasetKind, Feature, ImportDatasetConfig, Receiver
 from heimdall.domain.errors import InvalidInputError
@@ -18,6 +19,7 @@ MAX_EXTENT_M: Final = 2_000_000.0
 """m from the frame's origin; farther away the tangent plane says nothing useful."""
 
 _BLOCK_TOKENS: Final = 262_144
+_BLOCK_SAMPLES: Final = 1 << 24
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,7 @@ class TokenBlock:
     mask: npt.NDArray[np.bool_]
     receiver_index: npt.NDArray[np.int16]
     receiver_enu: npt.NDArray[np.float32]
+    iq: npt.NDArray[np.int8] | None = None
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,9 @@ class ImportedExamples:
     accuracy_radius_m: float
     source: str
     """Where the data come from, and their licence."""
+    iq: IqFormat | None = None
+    """What the samples of every block are; None where there are none."""
+    num_samples: int = 0
 
 
 def refuse_wide_networks(target_m: npt.NDArray[np.float64], receiver_m: npt.NDArray[np.float64]) -> None:
@@ -78,7 +84,7 @@ def write_examples(
         known = ", ".join(examples.groupings)
         raise InvalidInputError(f"This source cannot be split by {config.split_column}; choose one of: {known}.", field="split_column")
     group = grouping()
-    step = max(1, _BLOCK_TOKENS // examples.num_tokens)
+    step = max(1, min(_BLOCK_TOKENS, _BLOCK_SAMPLES // max(1, examples.num_samples)) // examples.num_tokens)
     for start in range(0, len(group), step):
         rows = slice(start, start + step)
         block = examples.tokens(rows)
@@ -92,6 +98,7 @@ def write_examples(
                 group=group[rows],
                 time=examples.time[rows],
                 receiver_enu=block.receiver_enu,
+                iq=block.iq,
             )
         )
         progress(min(1.0, rows.stop / len(group)))

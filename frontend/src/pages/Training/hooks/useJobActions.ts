@@ -7,8 +7,9 @@ export interface JobActions {
   create(from?: TrainingJob): void
   pause(jobs: TrainingJob[]): Promise<void>
   resume(jobs: TrainingJob[]): Promise<void>
-  cancel(jobs: TrainingJob[]): void
-  remove(jobs: TrainingJob[]): void
+  /** `numOthers`: selected jobs that are not among them; the question says that they stay as they are. */
+  cancel(jobs: TrainingJob[], numOthers?: number): void
+  remove(jobs: TrainingJob[], numOthers?: number): void
   continueFrom(job: TrainingJob): void
   showMetrics(jobIds: string[]): void
   showPanel(job: Pick<TrainingJob, 'id'>, panel: Panel): void
@@ -21,6 +22,9 @@ export function useJobActions(): JobActions {
   if (!actions) throw new Error('useJobActions needs the Training page around it')
   return actions
 }
+
+/** What carries a job's name on its card. */
+export const jobCardSelector = (jobId: string): string => `[data-job-id="${jobId}"] h2 button`
 
 export const canPause = (job: TrainingJob): boolean => job.status === 'running' && job.pending_action === null
 export const canResume = (job: TrainingJob): boolean => job.status === 'paused' && job.pending_action === null

@@ -4,7 +4,7 @@ import type { TrainingJob } from '@/api/types'
 import { Button } from '@/components/ui/button'
 import { plural } from '@/lib/format'
 import { useTrainingStore } from '@/stores/trainingStore'
-import { canCancel, canDelete, canPause, canResume, useJobActions } from '../../hooks/useJobActions'
+import { canCancel, canDelete, canPause, canResume, type JobActions, useJobActions } from '../../hooks/useJobActions'
 import { MAX_RUNS } from '../../hooks/useViewState'
 
 interface BulkBarProps {
@@ -14,11 +14,39 @@ interface BulkBarProps {
   onClear: () => void
 }
 
-/** Sticks to the lower edge; offers only what is valid for every selected job. */
+interface BulkAction {
+  verb: string
+  icon: typeof Pause
+  isValid: (job: TrainingJob) => boolean
+  act: (actions: JobActions, jobs: TrainingJob[], numSelected: number) => void
+}
+
+const ACTIONS: BulkAction[] = [
+  { verb: 'Pause', icon: Pause, isValid: canPause, act: (actions, jobs) => actions.pause(jobs) },
+  { verb: 'Resume', icon: Play, isValid: canResume, act: (actions, jobs) => actions.resume(jobs) },
+  {
+    verb: 'Cancel',
+    icon: X,
+    isValid: canCancel,
+    act: (actions, jobs, numSelected) => actions.cancel(jobs, numSelected - jobs.length),
+  },
+  {
+    verb: 'Delete',
+    icon: Trash2,
+    isValid: canDelete,
+    act: (actions, jobs, numSelected) => actions.remove(jobs, numSelected - jobs.length),
+  },
+]
+
+const labelBulk = (verb: string, numValid: number, numSelected: number): string =>
+  numValid < numSelected ? `${verb} ${numValid} of ${numSelected}` : numSelected > 1 ? `${verb} ${numSelected}` : verb
+
+/** Sticks to the lower edge; offers what is valid for at least one selected job, says for how many, and does it with those alone. */
 export function BulkBar({ jobIds, numShown, onSelectAll, onClear }: BulkBarProps) {
   const actions = useJobActions()
   const selected = useTrainingStore(useShallow((state) => state.jobs.filter((job) => jobIds.has(job.id))))
-  const isValid = (test: (job: TrainingJob) => boolean) => selected.every(test)
+  const compared = selected.slice(0, MAX_RUNS)
+  const some = (verb: string, jobs: readonly unknown[]) => labelBulk(verb, jobs.length, selected.length)
   return (
     <section
       aria-label="Selected jobs"
@@ -32,29 +60,18 @@ export function BulkBar({ jobIds, numShown, onSelectAll, onClear }: BulkBarProps
           Select all {numShown}
         </Button>
       )}
-      {isValid(canPause) && (
-        <Button size="sm" onClick={() => actions.pause(selected)}>
-          <Pause /> Pause
-        </Button>
-      )}
-      {isValid(canResume) && (
-        <Button size="sm" onClick={() => actions.resume(selected)}>
-          <Play /> Resume
-        </Button>
-      )}
-      {isValid(canCancel) && (
-        <Button size="sm" onClick={() => actions.cancel(selected)}>
-          <X /> Cancel
-        </Button>
-      )}
-      {isValid(canDelete) && (
-        <Button size="sm" onClick={() => actions.remove(selected)}>
-          <Trash2 /> Delete
-        </Button>
-      )}
-      {selected.length <= MAX_RUNS && selected.length > 1 && (
-        <Button size="sm" onClick={() => actions.showMetrics(selected.map((job) => job.id))}>
-          <ChartLine /> Compare
+      {ACTIONS.map(({ verb, icon: Icon, isValid, act }) => {
+        const jobs = selected.filter(isValid)
+        if (jobs.length === 0) return null
+        return (
+          <Button key={verb} size="sm" onClick={() => act(actions, jobs, selected.length)}>
+            <Icon /> {some(verb, jobs)}
+          </Button>
+        )
+      })}
+      {selected.length > 1 && (
+        <Button size="sm" onClick={() => actions.showMetrics(compared.map((job) => job.id))}>
+          <ChartLine /> {some('Compare', compared)}
         </Button>
       )}
       <Button size="sm" variant="ghost" onClick={onClear}>

@@ -4,11 +4,24 @@ import { formatBytes, plural } from '@/lib/format'
 
 interface ConfirmJobsProps {
   jobs: TrainingJob[]
+  /** Selected jobs for which the action is not valid. */
+  numOthers: number
   onClose: () => void
   onConfirm: (jobs: TrainingJob[]) => Promise<void>
 }
 
-export function CancelJobsDialog({ jobs, onClose, onConfirm }: ConfirmJobsProps) {
+function Others({ count, why, whyOne }: { count: number; why: string; whyOne: string }) {
+  if (count === 0) return null
+  return (
+    <p>
+      {count === 1
+        ? `1 other selected job ${whyOne} and stays as it is.`
+        : `${count} other selected jobs ${why} and stay as they are.`}
+    </p>
+  )
+}
+
+export function CancelJobsDialog({ jobs, numOthers, onClose, onConfirm }: ConfirmJobsProps) {
   const [only] = jobs
   const isOne = jobs.length === 1
   const hasCheckpoint = jobs.some((job) => job.checkpoint)
@@ -28,11 +41,16 @@ export function CancelJobsDialog({ jobs, onClose, onConfirm }: ConfirmJobsProps)
           : 'Metrics and log stay. There is no checkpoint yet to continue from.'}{' '}
         To stop for a while, pause instead.
       </p>
+      <Others
+        count={numOthers}
+        why="already ended or are being cancelled"
+        whyOne="already ended or is being cancelled"
+      />
     </ConfirmDialog>
   )
 }
 
-export function DeleteJobsDialog({ jobs, onClose, onConfirm }: ConfirmJobsProps) {
+export function DeleteJobsDialog({ jobs, numOthers, onClose, onConfirm }: ConfirmJobsProps) {
   const [only] = jobs
   const isOne = jobs.length === 1
   const epochs = jobs.reduce((sum, job) => sum + job.current_epoch, 0)
@@ -57,6 +75,7 @@ export function DeleteJobsDialog({ jobs, onClose, onConfirm }: ConfirmJobsProps)
           ? `${isOne ? 'Its model stays' : `The ${plural(models, 'model')} stay`} in the Models tab.`
           : 'There is no model to keep.'}
       </p>
+      <Others count={numOthers} why="have not ended yet" whyOne="has not ended yet" />
     </ConfirmDialog>
   )
 }

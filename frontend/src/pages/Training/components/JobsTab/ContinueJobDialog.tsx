@@ -12,11 +12,12 @@ import {
   DialogTitle,
 } from '@/components/ui/dialog'
 import { Field } from '@/components/ui/field'
+import { sendFocusTo } from '@/components/ui/focus-return'
 import { Input } from '@/components/ui/input'
 import { JOB_LIMITS } from '@/lib/limits'
 import { tellSuccess } from '@/lib/notify'
 import { useTrainingStore } from '@/stores/trainingStore'
-import { useJobActions } from '../../hooks/useJobActions'
+import { jobCardSelector, useJobActions } from '../../hooks/useJobActions'
 
 export default function ContinueJobDialog({ job, onClose }: { job: TrainingJob; onClose: () => void }) {
   const continueJob = useTrainingStore((state) => state.continueJob)
@@ -31,6 +32,7 @@ export default function ContinueJobDialog({ job, onClose }: { job: TrainingJob; 
     setBusy(true)
     try {
       const created = await continueJob(job.id, { epochs: Number(epochs), job_name: name })
+      sendFocusTo(jobCardSelector(created.id))
       onClose()
       tellSuccess('Continued as a new job', { link: { label: 'Watch', onClick: () => showMetrics([created.id]) } })
     } catch (error) {

@@ -13,14 +13,16 @@ import {
   DialogHeader,
   DialogTitle,
 } from '@/components/ui/dialog'
+import { sendFocusTo } from '@/components/ui/focus-return'
 import { cn } from '@/lib/cn'
 import { formatCount, formatRoughly, plural } from '@/lib/format'
 import { estimateRun, type JobField, type JobFormValues, PRESETS, toCli, toCurl } from '@/lib/job-form'
 import { tellSuccess } from '@/lib/notify'
+import { inWords } from '@/lib/sentence'
 import { useTrainingStore } from '@/stores/trainingStore'
 import { useCatalogue } from '../../hooks/useCatalogue'
 import { toConfig, useCreateForm } from '../../hooks/useCreateForm'
-import { useJobActions } from '../../hooks/useJobActions'
+import { jobCardSelector, useJobActions } from '../../hooks/useJobActions'
 import { FailedDatasets } from './FailedDatasets'
 import { AdvancedFields, ChoiceField, InputField } from './JobFields'
 import { ReachableFold } from './ReachableFold'
@@ -42,6 +44,7 @@ export default function CreateJobDialog({ from, onClose }: CreateJobDialogProps)
     const jobId = await submit()
     setBusy(false)
     if (jobId === null) return
+    sendFocusTo(jobCardSelector(jobId))
     onClose()
     tellSuccess('Training job created', { link: { label: 'Watch', onClick: () => showMetrics([jobId]) } })
   })
@@ -124,7 +127,7 @@ function datasetChoice(dataset: Dataset) {
   return {
     value: dataset.id,
     label: dataset.name,
-    note: `${dataset.kind}, ${size}`,
+    note: inWords(`${dataset.kind}, ${size}`),
     isDisabled: dataset.status !== 'ready',
   }
 }

@@ -4,6 +4,7 @@ import { toApiError } from '@/api/client'
 import { deleteDataset } from '@/api/training'
 import type { Dataset } from '@/api/types'
 import { Button } from '@/components/ui/button'
+import { inPageQuotes } from '@/lib/sentence'
 import { useCatalogueStore } from '../../hooks/useCatalogue'
 
 /** Data sets that could not be made: why, and away with them. There is nothing in them to lose. */
@@ -40,7 +41,7 @@ function FailedDataset({ dataset }: { dataset: Dataset }) {
         <p className="line-clamp-2" title={dataset.name}>
           “{dataset.name}” could not be made.
         </p>
-        <p className="text-muted">{dataset.error_message ?? 'No reason was stored.'}</p>
+        <p className="text-muted">{inPageQuotes(dataset.error_message ?? 'No reason was stored.')}</p>
         {refusal && (
           <p role="alert" className="text-failed">
             {refusal}

@@ -17,7 +17,7 @@ const ContinueJobDialog = lazy(() => import('./ContinueJobDialog'))
 type OpenDialog =
   | { kind: 'create'; from: TrainingJob | null }
   | { kind: 'continue'; job: TrainingJob }
-  | { kind: 'cancel' | 'delete'; jobs: TrainingJob[] }
+  | { kind: 'cancel' | 'delete'; jobs: TrainingJob[]; numOthers: number }
 
 interface ProviderProps {
   setView: SetView
@@ -36,8 +36,8 @@ export function JobActionsProvider({ setView, children }: ProviderProps) {
       create: (from) => setDialog({ kind: 'create', from: from ?? null }),
       pause: async (jobs) => report(await settleEach(jobs, (job) => store.pauseJob(job.id)), 'Asked to pause', show),
       resume: async (jobs) => report(await settleEach(jobs, (job) => store.resumeJob(job.id)), 'Resumed', show),
-      cancel: (jobs) => setDialog({ kind: 'cancel', jobs }),
-      remove: (jobs) => setDialog({ kind: 'delete', jobs }),
+      cancel: (jobs, numOthers = 0) => setDialog({ kind: 'cancel', jobs, numOthers }),
+      remove: (jobs, numOthers = 0) => setDialog({ kind: 'delete', jobs, numOthers }),
       continueFrom: (job) => setDialog({ kind: 'continue', job }),
       showMetrics,
       showPanel: (job, panel) => setView({ open: job.id, panel }),
@@ -59,6 +59,7 @@ export function JobActionsProvider({ setView, children }: ProviderProps) {
       {dialog?.kind === 'cancel' && (
         <CancelJobsDialog
           jobs={dialog.jobs}
+          numOthers={dialog.numOthers}
           onClose={close}
           onConfirm={async (jobs) =>
             finish(await settleEach(jobs, (job) => cancelJob(job.id)), 'Asked to cancel', (job) =>
@@ -70,6 +71,7 @@ export function JobActionsProvider({ setView, children }: ProviderProps) {
       {dialog?.kind === 'delete' && (
         <DeleteJobsDialog
           jobs={dialog.jobs}
+          numOthers={dialog.numOthers}
           onClose={close}
           onConfirm={async (jobs) => finish(await settleEach(jobs, (job) => deleteJob(job.id)), 'Deleted')}
         />

@@ -8,6 +8,7 @@ import { Card } from '@/components/ui/card'
 import { Checkbox } from '@/components/ui/checkbox'
 import { cn } from '@/lib/cn'
 import { formatMetres, formatNumber } from '@/lib/format'
+import { inPageQuotes } from '@/lib/sentence'
 import { useDatasetName } from '../../hooks/useCatalogue'
 import { canCancel, canDelete, canPause, canResume, isFinal, useJobActions } from '../../hooks/useJobActions'
 import { useSparkline } from '../../hooks/useSparkline'
@@ -33,7 +34,7 @@ export const JobCard = memo(function JobCard({ job, isSelected, isSelecting, onS
       data-testid="job-card"
       data-job-id={job.id}
       className={cn(
-        'group relative flex h-full min-h-61 flex-col gap-2 p-4 transition-colors focus-within:border-border-strong hover:border-border-strong',
+        'group relative flex h-full min-h-64 flex-col gap-2 p-4 transition-colors focus-within:border-border-strong hover:border-border-strong',
         isSelected && 'border-accent bg-accent/4 hover:border-accent',
       )}
     >
@@ -65,7 +66,6 @@ export const JobCard = memo(function JobCard({ job, isSelected, isSelecting, onS
         <StatusBadge status={job.status} pending_action={job.pending_action} />
       </div>
       <JobProgress job={job} />
-      {job.notice && <p className="line-clamp-3 rounded-control bg-paused-fill/12 px-3 py-2 text-sm">{job.notice}</p>}
       {job.status === 'failed' ? <Failure job={job} /> : <Results job={job} />}
       <p className="mt-auto truncate pt-1 text-sm text-muted" title={`${dataset}, ${config.model_architecture}`}>
         {config.model_architecture} · batch {config.batch_size} · lr {formatNumber(config.learning_rate)} · {dataset}
@@ -75,23 +75,33 @@ export const JobCard = memo(function JobCard({ job, isSelected, isSelecting, onS
   )
 })
 
+/** One height whatever is said there, so that a worker's silence or a failure moves no card of the row. */
+const OUTCOME = 'flex h-18 flex-col justify-end'
+
 function Results({ job }: { job: TrainingJob }) {
   const points = useSparkline(job)
   return (
-    <div className="flex min-h-14 flex-col justify-end">
-      <p className="flex min-h-5 flex-wrap gap-x-3 text-sm">
-        {job.best_val_error_median_m !== null && (
-          <span className="whitespace-nowrap">
-            error at best epoch <b className="font-semibold">{formatMetres(job.best_val_error_median_m)}</b>
-          </span>
-        )}
+    <div className={OUTCOME}>
+      <p className="h-5 truncate text-sm">
         {job.best_val_loss !== null && (
-          <span className="whitespace-nowrap">
-            best loss <b className="font-semibold">{formatNumber(job.best_val_loss)}</b>
-          </span>
+          <>
+            best epoch:{' '}
+            {job.best_val_error_median_m !== null && (
+              <>
+                error <b className="font-semibold">{formatMetres(job.best_val_error_median_m)}</b>,{' '}
+              </>
+            )}
+            loss <b className="font-semibold">{formatNumber(job.best_val_loss)}</b>
+          </>
         )}
       </p>
-      <Sparkline points={points} label={`Validation loss over ${points.length} points`} />
+      {job.notice ? (
+        <Sentence job={job} className="bg-paused-fill/12">
+          {inPageQuotes(job.notice)}
+        </Sentence>
+      ) : (
+        <Sparkline points={points} label={`Validation loss over ${points.length} points`} />
+      )}
     </div>
   )
 }
@@ -99,16 +109,34 @@ function Results({ job }: { job: TrainingJob }) {
 function Failure({ job }: { job: TrainingJob }) {
   const { showPanel } = useJobActions()
   return (
-    <div className="min-h-14 rounded-control bg-failed-fill/8 px-3 py-2 text-sm">
-      <p className="line-clamp-3">{job.error_message ?? 'The job failed without a message.'}</p>
+    <div className={cn(OUTCOME, 'relative z-10 justify-between rounded-control bg-failed-fill/8 px-3 py-1 text-sm')}>
+      <p className="line-clamp-2">{inPageQuotes(job.error_message ?? 'The job failed without a message.')}</p>
+      {/* The whole box is its target. */}
       <button
         type="button"
-        className="relative z-10 font-medium text-failed underline-offset-2 hover:underline max-sm:min-h-11"
+        className="self-start font-medium text-failed underline-offset-2 after:absolute after:inset-0 after:content-[''] hover:underline"
         onClick={() => showPanel(job, 'details')}
       >
         Details
       </button>
     </div>
+  )
+}
+
+/** Two lines of what there is to say; the details have all of it. */
+function Sentence({ job, className, children }: { job: TrainingJob; className: string; children: string }) {
+  const { showPanel } = useJobActions()
+  return (
+    <button
+      type="button"
+      title={children}
+      className={cn('relative z-10 flex h-12 items-center rounded-control px-3 text-left text-sm', className)}
+      onClick={() => showPanel(job, 'details')}
+    >
+      <span className="line-clamp-2" role="status">
+        {children}
+      </span>
+    </button>
   )
 }
 

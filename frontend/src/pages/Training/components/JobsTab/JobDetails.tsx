@@ -6,6 +6,7 @@ import { Facts } from '@/components/feedback/Facts'
 import { RelativeTime } from '@/components/feedback/RelativeTime'
 import { formatBytes, formatMetres, formatNumber, plural } from '@/lib/format'
 import { JOB_LIMITS } from '@/lib/limits'
+import { inPageQuotes } from '@/lib/sentence'
 import { useDatasetName } from '../../hooks/useCatalogue'
 
 export function JobDetails({ job }: { job: TrainingJob }) {
@@ -14,7 +15,7 @@ export function JobDetails({ job }: { job: TrainingJob }) {
   return (
     <div className="flex flex-col gap-6">
       {job.error_message && <Failure job={job} />}
-      {job.notice && <p className="rounded-control bg-paused-fill/12 p-3 font-medium">{job.notice}</p>}
+      {job.notice && <p className="rounded-control bg-paused-fill/12 p-3 font-medium">{inPageQuotes(job.notice)}</p>}
       <Section title="Run">
         <Facts
           items={[
@@ -53,7 +54,7 @@ export function JobDetails({ job }: { job: TrainingJob }) {
       <Section title="Configuration, as saved with the run">
         <Facts
           items={[
-            ['data set', dataset],
+            ['Data set', dataset],
             ...Object.entries(job.config)
               .filter(([name, value]) => name !== 'job_name' && value !== null)
               .map(([name, value]) => [name, <ConfigValue key={name} name={name} value={value} />] as const),
@@ -86,7 +87,7 @@ function Section({ title, children }: { title: string; children: ReactNode }) {
 function Failure({ job }: { job: TrainingJob }) {
   return (
     <section className="rounded-control bg-failed-fill/8 p-3">
-      <p className="font-medium">{job.error_message}</p>
+      <p className="font-medium">{inPageQuotes(job.error_message ?? '')}</p>
       {job.error_detail && (
         <details className="group mt-2">
           <summary className="flex min-h-8 list-none max-sm:min-h-11 items-center gap-1 text-sm text-failed">

@@ -39,10 +39,8 @@ export function JobDrawer({ view, setView }: { view: ViewState; setView: SetView
 
 function DrawerHead({ job }: { job: TrainingJob }) {
   return (
-    <div className="flex flex-col items-start gap-1.5 px-5 pt-4 pr-14 pb-2">
-      <SheetParts.Title className="line-clamp-3 text-lg font-semibold" title={job.name}>
-        {job.name}
-      </SheetParts.Title>
+    <div className="flex flex-col items-start gap-1.5 px-5 pt-4 pr-16 sm:pr-14 pb-2">
+      <SheetParts.Title className="text-lg font-semibold">{job.name}</SheetParts.Title>
       <StatusBadge status={job.status} pending_action={job.pending_action} />
     </div>
   )

@@ -3,7 +3,7 @@ import { type ReactNode, useLayoutEffect, useRef, useState } from 'react'
 
 /** Up to here every card is in the page; past it only those near the view. */
 const VIRTUAL_FROM = 100
-const CARD_HEIGHT = 244
+const CARD_HEIGHT = 256
 const GAP = 16
 
 interface JobGridProps {

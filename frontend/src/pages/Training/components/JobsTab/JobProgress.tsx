@@ -33,14 +33,22 @@ export function JobProgress({ job }: { job: TrainingJob }) {
         />
         <span className="w-12 shrink-0 text-right whitespace-nowrap font-semibold">{formatProgress(percent)}</span>
       </div>
-      <p className="flex min-h-5 overflow-hidden text-sm whitespace-pre text-muted">
-        <span className="shrink-0">{epochs}</span>
-        {/* Where the line is too short, the step goes first and what is left stays. */}
-        {isTickNewer && <span className="min-w-0 truncate">{`, step ${tick.batch} of ${tick.total_batches}`}</span>}
-        <span className="max-w-full shrink-0">
+      {isTickNewer ? (
+        <p className="flex min-h-5 overflow-hidden text-sm whitespace-pre text-muted">
+          <span className="shrink-0">{epochs}</span>
+          {/* Where the line is too short, the step goes first and what is left stays. */}
+          <span className="min-w-0 truncate">{`, step ${tick.batch} of ${tick.total_batches}`}</span>
+          <span className="max-w-full shrink-0">
+            <Remaining job={job} estimate={estimate} />
+          </span>
+        </p>
+      ) : (
+        // One run of text, so that what is read aloud or copied has its spaces too.
+        <p className="min-h-5 truncate text-sm text-muted">
+          {epochs}
           <Remaining job={job} estimate={estimate} />
-        </span>
-      </p>
+        </p>
+      )}
     </div>
   )
 }

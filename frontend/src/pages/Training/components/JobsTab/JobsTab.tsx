@@ -154,7 +154,7 @@ function JobsSkeleton() {
       </div>
       <div className="grid grid-cols-1 gap-4 md:grid-cols-2 lg:grid-cols-3">
         {['a', 'b', 'c', 'd', 'e', 'f'].map((key) => (
-          <Skeleton key={key} className="h-61 rounded-card" />
+          <Skeleton key={key} className="h-64 rounded-card" />
         ))}
       </div>
       <SlowNote what="the list of jobs" />

@@ -34,7 +34,7 @@ export function JobsToolbar({ view, setView }: JobsToolbarProps) {
         value={view.status ?? ALL}
         onValueChange={(value) => setView({ status: value === ALL ? null : (value as TrainingJob['status']) })}
       >
-        <SelectTrigger aria-label="Filter by status" className="sm:w-40">
+        <SelectTrigger aria-label="Filter by status" className="sm:w-48">
           <SelectValue />
         </SelectTrigger>
         <SelectContent>

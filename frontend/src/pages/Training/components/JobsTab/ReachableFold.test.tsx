@@ -46,6 +46,18 @@ describe('what can be reached', () => {
     expect(asked).toEqual([{ target_m: 30, config: dataset.config }])
   })
 
+  it('is not asked of the voice that was sent, which is no setting', async () => {
+    const asked = serve()
+    const voiced = {
+      ...dataset,
+      config: { ...dataset.config, sources: [{ name: 'a.wav', sha256: 'x', size_bytes: 4 }] },
+    }
+    render(<ReachableFold dataset={voiced} />)
+    await userEvent.click(screen.getByText('What can be reached'))
+    await screen.findByText(/needs 29 ns at every receiver/)
+    expect(asked).toEqual([{ target_m: 30, config: dataset.config }])
+  })
+
   it('follows another radius, keeps the figures meanwhile and refuses what is none without asking', async () => {
     const asked = serve()
     await open()

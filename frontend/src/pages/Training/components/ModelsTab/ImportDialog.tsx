@@ -2,6 +2,7 @@ import { FileUp, LoaderCircle } from 'lucide-react'
 import { useEffect, useRef, useState } from 'react'
 import { type ApiError, toApiError } from '@/api/client'
 import type { ImportResult } from '@/api/training'
+import type { VerificationCheck } from '@/api/types'
 import { Button } from '@/components/ui/button'
 import {
   Dialog,
@@ -16,6 +17,7 @@ import { Input, Label } from '@/components/ui/input'
 import { Progress } from '@/components/ui/progress'
 import { formatBytes, formatProgress } from '@/lib/format'
 import { tellError, tellSuccess } from '@/lib/notify'
+import { inWords } from '@/lib/sentence'
 import { useTrainingStore } from '@/stores/trainingStore'
 import { describeVerification, VerificationChecks, VerificationSeal } from './VerificationSeal'
 
@@ -28,26 +30,37 @@ interface ImportDialogProps {
 
 type Stage =
   | { kind: 'choosing' }
-  | { kind: 'sending'; share: number }
-  | { kind: 'done'; result: ImportResult }
-  | { kind: 'refused'; error: ApiError }
+  | { kind: 'sending'; share: number; checks: VerificationCheck[] }
+  | { kind: 'done'; result: ImportResult; checks: VerificationCheck[] }
+  | { kind: 'refused'; error: ApiError; checks: VerificationCheck[] }
 
 export default function ImportDialog({ dropped, onClose, onShow }: ImportDialogProps) {
   const importModel = useTrainingStore((state) => state.importModel)
   const [file, setFile] = useState<File | null>(dropped)
   const [stage, setStage] = useState<Stage>({ kind: 'choosing' })
   const upload = async (chosen: File) => {
-    setStage({ kind: 'sending', share: 0 })
+    let [share, checks]: [number, VerificationCheck[]] = [0, []]
+    const show = () => setStage({ kind: 'sending', share, checks })
+    show()
     try {
-      const result = await importModel(chosen, (share) => setStage({ kind: 'sending', share }))
-      setStage({ kind: 'done', result })
+      const result = await importModel(chosen, {
+        onProgress: (sent) => {
+          share = sent
+          show()
+        },
+        onChecks: (done) => {
+          checks = done
+          show()
+        },
+      })
+      setStage({ kind: 'done', result, checks })
       tellSuccess(result.existed ? 'This model is already here' : 'Model imported', {
         description: describeVerification(result.verification),
         link: { label: 'Show', onClick: () => onShow(result.model_id) },
       })
     } catch (error) {
       const fault = toApiError(error)
-      setStage({ kind: 'refused', error: fault })
+      setStage({ kind: 'refused', error: fault, checks })
       tellError(`“${chosen.name}” was not imported`, fault)
     }
   }
@@ -116,13 +129,16 @@ function StageView({ stage }: { stage: Stage }) {
   if (stage.kind === 'sending') {
     const isSent = stage.share >= 1
     return (
-      <div className="flex flex-col gap-1.5" role="status">
-        <Progress value={stage.share * 100} aria-label="Upload" />
-        <p className="text-sm text-muted">
-          {isSent
-            ? 'Sent. Checking the file and running its samples…'
-            : `Sending, ${formatProgress(stage.share * 100)}`}
-        </p>
+      <div className="flex flex-col gap-3">
+        <div className="flex flex-col gap-1.5">
+          <Progress value={stage.share * 100} aria-label="Upload" />
+          <p className="text-sm text-muted" role="status">
+            {isSent
+              ? 'Sent. Checking the file and running its samples…'
+              : `Sending, ${formatProgress(stage.share * 100)}`}
+          </p>
+        </div>
+        <VerificationChecks checks={stage.checks} />
       </div>
     )
   }
@@ -130,20 +146,27 @@ function StageView({ stage }: { stage: Stage }) {
     return (
       <div className="flex flex-col gap-3" role="status">
         {stage.result.existed && (
-          <p>This very model is already here; nothing was added. What stands below is how it was checked then.</p>
+          <>
+            <p>This very model is already here; nothing was added. The file passed these checks:</p>
+            <VerificationChecks checks={stage.checks} />
+            <p>The model itself was checked before:</p>
+          </>
         )}
         <VerificationSeal verification={stage.result.verification} />
-        <VerificationChecks checks={stage.result.verification.checks} />
+        {!stage.result.existed && <VerificationChecks checks={stage.result.verification.checks} />}
       </div>
     )
   if (stage.kind === 'refused')
     return (
-      <div role="alert" className="flex flex-col gap-1 rounded-control bg-failed-fill/10 px-3 py-2">
-        <p className="font-medium text-failed">{stage.error.message}</p>
-        <p className="text-xs text-muted">
-          Check: {stage.error.code.replaceAll('_', ' ')}
-          {stage.error.field ? `, at ${stage.error.field}` : ''}. Nothing was stored.
-        </p>
+      <div className="flex flex-col gap-3">
+        <div role="alert" className="flex flex-col gap-1 rounded-control bg-failed-fill/10 px-3 py-2">
+          <p className="font-medium text-failed">{stage.error.message}</p>
+          <p className="text-xs text-muted">
+            Check: {inWords(stage.error.code)}
+            {stage.error.field ? `, at ${stage.error.field}` : ''}. Nothing was stored.
+          </p>
+        </div>
+        <VerificationChecks checks={stage.checks} />
       </div>
     )
   return null

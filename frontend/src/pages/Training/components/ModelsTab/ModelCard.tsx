@@ -87,10 +87,10 @@ export function ModelCard({ model, onOpen, onExport, onRename, onDelete }: Model
 
 function FinalMetrics({ model: { final_metrics: final } }: { model: TrainedModel }) {
   const cells = [
-    ['train loss', formatNumber(final.train_loss)],
-    ['val loss', formatNumber(final.val_loss)],
-    ['train accuracy', formatPercent(final.train_accuracy)],
-    ['val accuracy', formatPercent(final.val_accuracy)],
+    ['Train loss', formatNumber(final.train_loss)],
+    ['Val loss', formatNumber(final.val_loss)],
+    ['Train accuracy', formatPercent(final.train_accuracy)],
+    ['Val accuracy', formatPercent(final.val_accuracy)],
   ] as const
   if (cells.every(([, value]) => value === formatNumber(null)))
     return <p className="text-sm text-muted">This file came without final metrics.</p>
@@ -111,7 +111,7 @@ export function ErrorBars({ model }: { model: Pick<TrainedModel, 'final_metrics'
   const own = model.final_metrics.val_error_median_m
   if (own === null || own === undefined) return null
   const bars = [
-    { id: 'own', name: 'this model', error: own },
+    { id: 'own', name: 'This model', error: own },
     ...model.baselines.flatMap((one) =>
       one.error_median_m === null ? [] : [{ id: one.id, name: one.name, error: one.error_median_m }],
     ),

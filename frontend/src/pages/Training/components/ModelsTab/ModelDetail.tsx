@@ -42,8 +42,8 @@ export default function ModelDetail({ modelId, onClose, onExport, onShowJob }: M
   return (
     <Sheet open onOpenChange={(open) => !open && onClose()}>
       <SheetContent aria-describedby={undefined}>
-        <div className="px-5 pt-4 pr-14 pb-3">
-          <SheetParts.Title className="line-clamp-3 text-lg font-semibold" title={model?.name}>
+        <div className="px-5 pt-4 pr-16 sm:pr-14 pb-3">
+          <SheetParts.Title className="text-lg font-semibold">
             {model ? `${model.name} v${model.version}` : 'Model'}
           </SheetParts.Title>
         </div>

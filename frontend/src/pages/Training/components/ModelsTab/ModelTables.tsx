@@ -7,7 +7,7 @@ export function BaselineTable({ model }: { model: TrainedModelDetail }) {
   if (final.val_error_median_m === null && model.baselines.length === 0) return null
   const own = {
     id: 'own',
-    name: 'this model',
+    name: 'This model',
     error_median_m: final.val_error_median_m,
     error_p68_m: final.val_error_p68_m,
     error_p95_m: final.val_error_p95_m,
@@ -17,14 +17,14 @@ export function BaselineTable({ model }: { model: TrainedModelDetail }) {
   const rows = [
     own,
     ...model.baselines,
-    ...(limit ? [{ ...limit, id: 'limit', name: 'physical limit', reason: null }] : []),
+    ...(limit ? [{ ...limit, id: 'limit', name: 'Physical limit', reason: null }] : []),
   ]
   return (
     <table className="mt-3 w-full text-right text-sm">
       <thead>
         <tr className="border-b text-muted">
           <th scope="col" className="w-full py-1 text-left font-medium">
-            error
+            Error
           </th>
           {['median', '68 %', '95 %'].map((name) => (
             <th key={name} scope="col" className="py-1 pl-3 font-medium whitespace-nowrap">

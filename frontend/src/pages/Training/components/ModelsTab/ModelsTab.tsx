@@ -51,13 +51,16 @@ export function ModelsTab({ view, setView, onImport }: ModelsTabProps) {
           command="heimdall model import FILE.heimdall"
           action={importButton}
         >
-          Every completed training job leaves a model here. A .heimdall file from elsewhere can be imported, or dropped
-          on this page.
+          Every completed training job leaves a model here. A .heimdall file from elsewhere can be imported
+          <span className="pointer-coarse:hidden">, or dropped on this page</span>.
         </EmptyState>
       ) : (
         <>
           <div className="mb-4 flex items-center justify-between gap-2">
-            <p className="text-sm text-muted">Drop a .heimdall file anywhere on this page to import it.</p>
+            <p className="text-sm text-muted pointer-coarse:hidden">
+              Drop a .heimdall file anywhere on this page to import it.
+            </p>
+            <p className="hidden text-sm text-muted pointer-coarse:block">Choose a .heimdall file to import it.</p>
             {importButton}
           </div>
           <ul className="grid grid-cols-1 gap-4 md:grid-cols-2 lg:grid-cols-3" aria-label="Models">

@@ -2,6 +2,7 @@ import { BadgeCheck, Check, CircleDashed, CircleMinus, CircleX } from 'lucide-re
 import type { Verification } from '@/api/types'
 import { cn } from '@/lib/cn'
 import { formatNumber } from '@/lib/format'
+import { inPageQuotes, inWords } from '@/lib/sentence'
 
 const LOOK = {
   verified: { icon: BadgeCheck, className: 'text-completed', word: 'Verified here' },
@@ -50,18 +51,14 @@ const CHECK = {
 export function VerificationChecks({ checks }: Pick<Verification, 'checks'>) {
   return (
     <ol className="flex flex-col gap-1 text-sm">
-      {checks.map((check, index) => {
+      {checks.map((check) => {
         const { icon: Icon, className } = CHECK[check.status]
         return (
-          <li
-            key={check.name}
-            className="flex animate-in items-start gap-2"
-            style={{ animationDelay: `${index * 60}ms`, animationFillMode: 'backwards' }}
-          >
+          <li key={check.name} data-testid="check" className="flex animate-in items-start gap-2">
             <Icon className={cn('mt-0.5 size-4 shrink-0', className)} aria-label={check.status} />
             <span>
-              <span className="font-medium">{check.name.replaceAll('_', ' ')}</span>
-              {check.detail && <span className="text-muted"> {check.detail}</span>}
+              <span className="font-medium">{inWords(check.name)}</span>
+              {check.detail && <span className="text-muted">: {inPageQuotes(check.detail)}</span>}
             </span>
           </li>
         )
