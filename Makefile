@@ -107,6 +107,7 @@ bench-physics: dev ## train on the measured and simulated sets (DATA=…), three
 	$(PY) -m bench.powder_folds --data $(DATA)/powder --architecture radio-map-residual-s --epochs 8 --split day
 	$(PY) -m bench.synthetic_rows --terrain $(DATA)/terrain/globe_nw_italy.npz
 	$(PY) -m bench.ablations
+	$(PY) -m bench.capture_rows
 
 shots: dev $(STAMPS)/frontend ## take the pictures of docs/training-ui anew (needs chromium)
 	$(PY) deploy/shots.py

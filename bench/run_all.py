@@ -12,11 +12,13 @@ from pathlib import Path
 HERE = Path(__file__).parent
 SKIPPED = {
     *("run_all", "reporting", "serving", "plotting"),
-    *("physics_tables", "powder_folds", "powder_reference"),
+    *("physics_tables", "powder_folds", "powder_reference", "locards_folds"),
+    *("synthetic_rows", "ablations", "capture_rows"),
     *("beside_peers", "training_frameworks", "soak", "commit_lock"),
 }
-"""The POWDER scripts need the measured data (docs/results.md), the tables of physics a terrain file (docs/discussions). Those beside
-peers need a package index (``make bench-peers``); a soak takes half an hour, ``commit_lock`` needs PostgreSQL."""
+"""The POWDER and LocaRDS scripts need the measured data (docs/results.md), the tables of physics a terrain file (docs/discussions);
+networks on simulated sets take an hour (``make bench-physics``). Those beside peers need a package index (``make bench-peers``); a soak
+takes half an hour, ``commit_lock`` needs PostgreSQL."""
 
 
 def main() -> int:

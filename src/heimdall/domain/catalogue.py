@@ -177,6 +177,27 @@ ARCHITECTURES: Final[tuple[Architecture, ...]] = (
         },
         needs_iq=True,
     ),
+    Architecture(
+        id="iq-residual-s",
+        name="Times of arrival and IQ encoder, small",
+        description="The search of arrival-residual-s inside the graph, and a network over the samples that is told by how much each "
+        "pair's delay contradicts the place found; it moves and stretches its Gaussian; ellipses calibrated on groups held out of the "
+        "training rows.",
+        good_for="Captures of synchronized receivers whose samples are kept, from a few hundred on.",
+        inputs=(*_TOKENS, "samples: the data set's IQ, 8 bits"),
+        parameters_count=19358,
+        hyperparameters={
+            "width": 32,
+            "embedding": 4,
+            "heads": 4,
+            "head_width": 64,
+            "channels": 16,
+            "dropout": 0.3,
+            "receiver_dropout": 0.2,
+        },
+        physics="arrival",
+        needs_iq=True,
+    ),
 )
 
 

@@ -34,11 +34,13 @@ class Batch(NamedTuple):
     """What physics says, for networks that begin there."""
     iq_BRT2: Tensor | None = None
     """int8 samples, for networks that work on them."""
+    pairs_BRRP: Tensor | None = None
+    """What pairs of samples have in common, where it was found before training."""
 
     @property
     def inputs(self) -> tuple[Tensor, ...]:
         """What the network is called with."""
-        known = [tensor for tensor in (self.estimate_BP, self.iq_BRT2) if tensor is not None]
+        known = [tensor for tensor in (self.iq_BRT2, self.estimate_BP, self.pairs_BRRP) if tensor is not None]
         return (self.features_BRF, self.mask_BR, self.receiver_BR, *known)
 
 
@@ -57,10 +59,19 @@ class Examples:
         The physical estimate of every row, for networks that begin there.
     with_iq
         Whether batches bring the data set's samples.
+    pairs_NRRP
+        What pairs of samples have in common in every row, where it is known.
     """
 
     def __init__(
-        self, arrays: DatasetArrays, scaling: Scaling, device: torch.device, estimate_NP: Tensor | None = None, *, with_iq: bool = False
+        self,
+        arrays: DatasetArrays,
+        scaling: Scaling,
+        device: torch.device,
+        estimate_NP: Tensor | None = None,
+        *,
+        with_iq: bool = False,
+        pairs_NRRP: Tensor | None = None,
     ) -> None:
         self._device = device
         self._has_estimate = estimate_NP is not None
@@ -72,6 +83,7 @@ class Examples:
             torch.from_numpy(scaled_N2.astype(np.float32)),
             *(() if estimate_NP is None else (estimate_NP,)),
             *(() if arrays.iq is None or not with_iq else (_wrap(arrays.iq),)),
+            *(() if pairs_NRRP is None else (pairs_NRRP,)),
         )
         self._is_streamed = device.type != "cpu" and not _fits(tensors, device)
         self._tensors: tuple[Tensor, ...] = (

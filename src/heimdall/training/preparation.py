@@ -4,19 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import Tensor, nn
 
 from heimdall.datasets.splits import make_split
 from heimdall.datasets.storage import DatasetArrays, open_dataset
-from heimdall.domain.catalogue import HOW_TO_KEEP_IQ, get_architecture
+from heimdall.domain.catalogue import HOW_TO_KEEP_IQ, Architecture, get_architecture
 from heimdall.domain.errors import CheckpointError, TrainingError
 from heimdall.domain.training import TrainingRequest
+from heimdall.training.architectures.arrival_layer import ArrivalLayer
 from heimdall.training.architectures.build import build_network, place_in_frame
 from heimdall.training.architectures.iq_encoder import IqLocalizer
-from heimdall.training.architectures.iq_front import IqFront, Samples
+from heimdall.training.architectures.iq_front import NUM_PAIR_NUMBERS, IqFront, Samples
+from heimdall.training.architectures.iq_residual import IqResidualLocalizer
 from heimdall.training.architectures.localizer import Localizer, Scaling
 from heimdall.training.architectures.residual import ResidualLocalizer
 from heimdall.training.checkpoints import Identity, identify, restore_checkpoint
@@ -26,6 +31,11 @@ from heimdall.training.physics import Physics, prepare_physics
 from heimdall.training.scaling import fit_scaling
 from heimdall.training.schedules import LearningRate
 from heimdall.training.state import RunState, make_optimizer
+
+MAX_PAIRS_BYTES: Final = 1 << 29
+"""Of what pairs of samples have in common, kept in memory: 78 000 examples of seven receivers. Of more it is found at each step."""
+
+_PAIRS_BATCH: Final = 64
 
 
 @dataclass(frozen=True)
@@ -55,7 +65,7 @@ class Run:
     @property
     def with_iq(self) -> bool:
         """Whether the network works on samples."""
-        return isinstance(self.state.model, IqLocalizer)
+        return isinstance(self.state.model, IqLocalizer | IqResidualLocalizer)
 
     @property
     def num_batches(self) -> int:
@@ -104,7 +114,9 @@ def prepare_run(request: TrainingRequest, *, check_in: Callable[[], None] = lamb
     state = _make_state(request, arrays, scaling, physics, device, steps_per_epoch=len(borders) - 1)
     check_in()
     resume_is_exact = _restore(request, state, identity)
-    examples = Examples(arrays, scaling, device, physics.estimate_NP if physics else None, with_iq=architecture.needs_iq)
+    pairs_NRRP = find_pairs(state.model, arrays, check_in=check_in)
+    with_estimate = partial(Examples, arrays, scaling, device, with_iq=architecture.needs_iq, pairs_NRRP=pairs_NRRP)
+    examples = with_estimate(physics.estimate_NP if physics else None)
     return Run(
         request=request,
         arrays=arrays,
@@ -113,7 +125,7 @@ def prepare_run(request: TrainingRequest, *, check_in: Callable[[], None] = lamb
         train_rows=train_rows,
         fit_rows=fit_rows,
         calibration_sets=physics.calibration_sets if physics else (),
-        calibration_examples=Examples(arrays, scaling, device, physics.calibration_NP) if physics else examples,
+        calibration_examples=with_estimate(physics.calibration_NP) if physics else examples,
         val_rows=val_rows,
         batch_borders=borders,
         radius_m=config.accuracy_radius_m or request.dataset.accuracy_radius_m or arrays.manifest.accuracy_radius_m,
@@ -142,6 +154,26 @@ def describe_samples(arrays: DatasetArrays) -> Samples:
     )
 
 
+def find_pairs(model: Localizer, arrays: DatasetArrays, *, check_in: Callable[[], None] = lambda: None) -> Tensor | None:
+    """Return what pairs of samples have in common [N, R, R, P] in every row; None where the model sees none, or they are too many.
+
+    No weight changes it, so it is found once, for rows in their own order: an attempt that goes on has the same bits.
+    """
+    if not isinstance(model, IqLocalizer | IqResidualLocalizer) or arrays.iq is None:
+        return None
+    num_examples, num_tokens = arrays.mask.shape
+    if 4 * num_examples * num_tokens**2 * NUM_PAIR_NUMBERS > MAX_PAIRS_BYTES:
+        return None
+    pairs_NRRP = torch.empty(num_examples, num_tokens, num_tokens, NUM_PAIR_NUMBERS)
+    device = model.target_scale.device
+    for start in range(0, num_examples, _PAIRS_BATCH):
+        check_in()
+        rows = slice(start, start + _PAIRS_BATCH)
+        tables = (np.array(table[rows]) for table in (arrays.iq, arrays.features, arrays.mask))
+        pairs_NRRP[rows] = model.front(*(torch.from_numpy(table).to(device) for table in tables)).pairs_BRRP.cpu()
+    return pairs_NRRP
+
+
 def _restore(request: TrainingRequest, state: RunState, identity: Identity) -> bool | None:
     if request.checkpoint is None and request.checkpoint_path is None:
         return None
@@ -163,13 +195,7 @@ def _make_state(
     torch.manual_seed(config.seed)
     architecture = get_architecture(config.model_architecture)
     network = build_network(architecture, num_features=len(arrays.feature_names), num_receivers=len(arrays.receivers))
-    if physics:
-        column = arrays.feature_index("rssi_dbm") if arrays.has_feature("rssi_dbm") else None
-        model: Localizer = ResidualLocalizer(network, scaling, physics.layer, strength_column=column).to(device)
-    elif architecture.needs_iq:
-        model = IqLocalizer(network, scaling, IqFront(describe_samples(arrays), scaling.target_scale_m)).to(device)
-    else:
-        model = place_in_frame(architecture, network, scaling).to(device)
+    model = _place(architecture, network, arrays, scaling, physics).to(device)
     return RunState(
         model=model,
         optimizer=make_optimizer(model, config),
@@ -177,3 +203,16 @@ def _make_state(
         record=torch.zeros(steps_per_epoch, 3, device=device),
         scaler=torch.amp.GradScaler(device.type) if config.precision == "fp16" else None,
     )
+
+
+def _place(architecture: Architecture, network: nn.Module, arrays: DatasetArrays, scaling: Scaling, physics: Physics | None) -> Localizer:
+    """Return the network in the frame of the data set, with the physics and the samples that it works on."""
+    column = arrays.feature_index("rssi_dbm") if arrays.has_feature("rssi_dbm") else None
+    front = IqFront(describe_samples(arrays), scaling.target_scale_m) if architecture.needs_iq else None
+    if physics is None:
+        return place_in_frame(architecture, network, scaling) if front is None else IqLocalizer(network, scaling, front)
+    if front is None:
+        return ResidualLocalizer(network, scaling, physics.layer, strength_column=column)
+    if not isinstance(physics.layer, ArrivalLayer):
+        raise TypeError(f"'{architecture.id}' needs times of arrival to compare its samples with")
+    return IqResidualLocalizer(network, scaling, physics.layer, front, strength_column=column)

@@ -5,14 +5,16 @@ from __future__ import annotations
 import numpy as np
 import onnx
 import pytest
+import safetensors.numpy
 import torch
 
 from heimdall.datasets.manifest import FEATURES
 from heimdall.datasets.storage import DatasetArrays, DatasetWriter, ExampleChunk, open_dataset
 from heimdall.domain.datasets import CoordinateFrame, DatasetKind, Receiver, Split
 from heimdall.domain.errors import TrainingError
-from heimdall.training.architectures import iq_front
-from heimdall.training.architectures.iq_front import IqFront, Samples, Views
+from heimdall.domain.training import ModelDraft
+from heimdall.training import preparation
+from heimdall.training.architectures.iq_front import IqFront, Samples
 from heimdall.training.export import open_session, run_session
 from heimdall.training.loop import train
 from tests.unit.training.lab import IQ, Lab, MemorySink, make_samples, write_dataset
@@ -72,27 +74,35 @@ def delays(tmp_path_factory) -> DatasetArrays:
     return write_delays(tmp_path_factory.mktemp("delays") / "d", 1200)
 
 
-def learn(folder, arrays: DatasetArrays, epochs: int = 12):
-    lab = Lab(folder, arrays)
-    config = {"model_architecture": "iq-encoder", "epochs": epochs, "batch_size": 32, "learning_rate": 3e-3, "validation_split": 0.2}
-    outcome = train(lab.request(**config), MemorySink())
-    assert outcome.model is not None
-    return outcome.model
+@pytest.fixture(scope="module")
+def learned(delays, tmp_path_factory) -> ModelDraft:
+    """The network trained once for all tests that ask what it learned."""
+    config = {"model_architecture": "iq-encoder", "epochs": 12, "batch_size": 32, "learning_rate": 3e-3, "validation_split": 0.2}
+    draft = train(Lab(tmp_path_factory.mktemp("learned"), delays).request(**config), MemorySink()).model
+    assert draft is not None
+    return draft
 
 
-def test_the_network_learns_from_delays_and_nothing_without_the_pairs(delays, tmp_path, monkeypatch):
-    (tmp_path / "whole").mkdir()
-    whole = learn(tmp_path / "whole", delays).final_metrics.val_error_median_m
-    look = IqFront.forward
+def take(arrays: DatasetArrays, rows: np.ndarray) -> dict[str, np.ndarray]:
+    """The inputs of an exported graph."""
+    return {
+        "features": np.ascontiguousarray(arrays.features[rows]),
+        "mask": np.ascontiguousarray(arrays.mask[rows]),
+        "receiver_index": arrays.receiver_index[rows].astype(np.int64),
+        "iq": np.ascontiguousarray(arrays.iq[rows]),
+    }
 
-    def forget_pairs(self: IqFront, *given: torch.Tensor) -> Views:
-        views = look(self, *given)
-        return views._replace(pairs_BRRP=torch.zeros_like(views.pairs_BRRP))
 
-    monkeypatch.setattr(iq_front.IqFront, "forward", forget_pairs)
-    (tmp_path / "without").mkdir()
-    without = learn(tmp_path / "without", delays, epochs=4).final_metrics.val_error_median_m
-    print(f"median error {whole:.0f} m with pairs, {without:.0f} m without")
+def test_the_network_learned_from_delays_and_knows_nothing_without_them(delays, learned):
+    rows = safetensors.numpy.load_file(learned.evaluation_path)["row"]
+    inputs = take(delays, rows)
+    # Each receiver keeps samples of its kind, but of another transmission than the others' samples: no pair has a delay.
+    strangers = np.stack([np.roll(inputs["iq"][:, index], index + 1, axis=0) for index in range(COUNT)], axis=1)
+    session = open_session(learned.onnx_path)
+    places = [run_session(session, inputs | {"iq": iq})[0] for iq in (inputs["iq"], strangers)]
+    whole, without = (float(np.median(np.hypot(*(place - delays.target[rows]).T))) for place in places)
+    assert whole == pytest.approx(learned.final_metrics.val_error_median_m, rel=0.01)
+    print(f"median error {whole:.0f} m with delays, {without:.0f} m without")
     assert without > 8_000  # half of the region lies farther off than 11.5 km from its middle
     assert whole < 0.25 * without
 
@@ -139,6 +149,40 @@ def test_only_pairs_that_both_heard_count():
     assert (views.pairs_BRRP[~views.mask_BRR] == 0).all()
 
 
+def test_pairs_that_are_known_give_the_same_views():
+    front, iq, features = make_front([0.0, 30e-6, 60e-6], [0.0, 3.0, -4.0])
+    mask = torch.ones(1, 3, dtype=torch.bool)
+    views = front(iq, features, mask)
+    for part, again in zip(views, front(iq, features, mask, views.pairs_BRRP), strict=True):
+        assert torch.equal(part, again)
+
+
+@pytest.mark.parametrize("architecture", ["iq-encoder", "iq-residual-s"])
+def test_pairs_found_before_training_change_no_curve(lab, architecture, monkeypatch):
+    def learn() -> MemorySink:
+        sink = MemorySink()
+        train(lab.request(model_architecture=architecture, epochs=2), sink)
+        return sink
+
+    def count(self: IqFront, *given: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        searched.append(len(given[0]))
+        return correlate(self, *given)
+
+    searched: list[int] = []
+    correlate = IqFront._correlate
+    monkeypatch.setattr(IqFront, "_correlate", count)
+    monkeypatch.setattr("heimdall.training.export.draft_model", lambda run, **_: None)
+    known = learn()
+    assert sum(searched) == len(lab.arrays), "each example once, whatever the number of epochs"
+    monkeypatch.setattr(preparation, "MAX_PAIRS_BYTES", 0)
+    searched.clear()
+    sought = learn()
+    assert sum(searched) > len(lab.arrays)
+    for one, other in zip(known.reports, sought.reports, strict=True):
+        assert one.metric.val_loss == pytest.approx(other.metric.val_loss, rel=1e-4)
+        assert one.metric.train_loss == pytest.approx(other.metric.train_loss, rel=1e-4)
+
+
 def test_silence_gives_numbers(lab):
     front, iq, features = make_front([0.0, 30e-6], [0.0, 0.0])
     views = front(torch.zeros_like(iq), features, torch.ones(1, 2, dtype=torch.bool))
@@ -156,13 +200,7 @@ def test_the_graph_takes_samples_and_the_order_of_receivers_does_not_matter(lab,
     assert draft.inputs[3].dtype == "int8"
     assert "16000 Hz" in draft.inputs[3].meaning
     session = open_session(draft.onnx_path)
-    rows = np.arange(5)
-    inputs = {
-        "features": np.ascontiguousarray(small_arrays.features[rows]),
-        "mask": np.ascontiguousarray(small_arrays.mask[rows]),
-        "receiver_index": small_arrays.receiver_index[rows].astype(np.int64),
-        "iq": np.ascontiguousarray(small_arrays.iq[rows]),
-    }
+    inputs = take(small_arrays, np.arange(5))
     order = np.array([3, 0, 6, 2, 5, 1, 4])
     position, covariance = run_session(session, inputs)
     shuffled = run_session(session, {name: np.ascontiguousarray(values[:, order]) for name, values in inputs.items()})

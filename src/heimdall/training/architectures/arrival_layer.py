@@ -90,6 +90,13 @@ class ArrivalLayer(nn.Module):
             place_B2, *rest = (torch.where(is_second_B1, part[size:], part[:size]) for part in (place_B2, *at))
             return self._state(place_B2, _At(*rest)).to(features_BRF.dtype)
 
+    def path_m(self, features_BRF: Tensor, mask_BR: Tensor, receiver_BR: Tensor, place_B2: Tensor) -> Tensor:
+        """Return how long the way from places [B, 2] to each receiver seems, m [B, R]: through the air, its bias added."""
+        with torch.autocast(features_BRF.device.type, enabled=False):
+            heard = self._read(features_BRF.double(), mask_BR, receiver_BR)
+            _, distance_BR, _ = self._offset(heard, place_B2.double())
+            return distance_BR * heard.air_BR + self.bias_S[receiver_BR]
+
     def _read(self, features_BRF: Tensor, mask_BR: Tensor, receiver_BR: Tensor) -> _Heard:
         weight_BR = mask_BR.double()
         if "heard" in self.columns:

@@ -27,6 +27,7 @@ _BUILDERS: Final[dict[str, Callable[..., nn.Module]]] = {
     "mlp-baseline": SlotMlp,
     "arrival-residual-s": partial(DeepSets, num_context=NUM_ESTIMATE),
     "iq-encoder": IqEncoder,
+    "iq-residual-s": partial(IqEncoder, num_context=NUM_ESTIMATE),
     "radio-map-residual-s": partial(DeepSets, num_context=NUM_ESTIMATE),
 }
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.functional import silu
 
 from heimdall.training.architectures.iq_front import NUM_PAIR_NUMBERS, IqFront, Views
-from heimdall.training.architectures.localizer import Localizer, Scaling
+from heimdall.training.architectures.localizer import Gaussian, Localizer, Scaling
 from heimdall.training.architectures.tokens import AttentionPool, SharedDropout, TokenLift, drop_receivers, pool_mean
 
 
@@ -30,6 +30,8 @@ class IqEncoder(nn.Module):
         Of columns; mean share of receivers hidden while training.
     num_outputs
         Numbers that describe the Gaussian.
+    num_context
+        Numbers known of the example as a whole, such as a physical estimate; 0 for none.
     """
 
     def __init__(
@@ -45,9 +47,10 @@ class IqEncoder(nn.Module):
         dropout: float,
         receiver_dropout: float,
         num_outputs: int,
+        num_context: int = 0,
     ) -> None:
         super().__init__()
-        self.receiver_dropout, self.channels = receiver_dropout, channels
+        self.receiver_dropout, self.channels, self.num_context = receiver_dropout, channels, num_context
         self.convolve = nn.Sequential(
             nn.Conv1d(2, channels // 2, 9, stride=4, padding=4),
             nn.SiLU(),
@@ -65,10 +68,19 @@ class IqEncoder(nn.Module):
         self.merge = nn.Linear(2 * width, width)
         self.norm = nn.LayerNorm(width)
         self.pool = AttentionPool(width, heads)
-        self.head = nn.Sequential(nn.Linear(3 * width, head_width), nn.SiLU(), SharedDropout(dropout), nn.Linear(head_width, num_outputs))
+        self.head = nn.Sequential(
+            nn.Linear(3 * width + num_context, head_width), nn.SiLU(), SharedDropout(dropout), nn.Linear(head_width, num_outputs)
+        )
 
-    def forward(self, tokens_BRF: Tensor, mask_BR: Tensor, receiver_BR: Tensor, views: Views | None = None) -> Tensor:
-        """Return [B, O] from normalized tokens; without samples, from the tokens alone."""
+    def forward(
+        self,
+        tokens_BRF: Tensor,
+        mask_BR: Tensor,
+        receiver_BR: Tensor,
+        views: Views | None = None,
+        context_BC: Tensor | None = None,
+    ) -> Tensor:
+        """Return [B, O] from normalized tokens; without samples, from the tokens alone. A context that is not given counts as zeros."""
         if self.training and self.receiver_dropout > 0:
             mask_BR = drop_receivers(mask_BR, self.receiver_dropout)
         tokens_BRW = self.enter(self.lift(torch.cat([tokens_BRF, self._summarize(tokens_BRF, views)], dim=2), receiver_BR))
@@ -81,7 +93,10 @@ class IqEncoder(nn.Module):
             said_BRW = (pairs_BRRW * weight_BRR1).sum(dim=2) / (weight_BRR1.sum(dim=2) + 0.1)
             common_BW = (pairs_BRRW * weight_BRR1).sum(dim=(1, 2)) / (weight_BRR1.sum(dim=(1, 2)) + 0.1)
         tokens_BRW = self.norm(tokens_BRW + silu(self.merge(torch.cat([tokens_BRW, said_BRW], dim=2))))
-        output: Tensor = self.head(torch.cat([self.pool(tokens_BRW, mask_BR), pool_mean(tokens_BRW, mask_BR), common_BW], dim=1))
+        parts = [self.pool(tokens_BRW, mask_BR), pool_mean(tokens_BRW, mask_BR), common_BW]
+        if self.num_context:
+            parts.append(tokens_BRW.new_zeros(tokens_BRW.shape[0], self.num_context) if context_BC is None else context_BC)
+        output: Tensor = self.head(torch.cat(parts, dim=1))
         return output
 
     def _summarize(self, tokens_BRF: Tensor, views: Views | None) -> Tensor:
@@ -106,6 +121,14 @@ class IqLocalizer(Localizer):
         super().__init__(network, scaling)
         self.front = front
 
-    def look(self, features_BRF: Tensor, mask_BR: Tensor, given: Tensor | None) -> tuple[Views, ...]:
-        """Return the views of the samples [B, R, T, 2], where they are given."""
-        return () if given is None else (self.front(given, features_BRF, mask_BR),)
+    def forward(
+        self,
+        features_BRF: Tensor,
+        mask_BR: Tensor,
+        receiver_BR: Tensor,
+        iq_BRT2: Tensor | None = None,
+        pairs_BRRP: Tensor | None = None,
+    ) -> Gaussian:
+        """Return the Gaussian in scaled units; samples are int8 [B, R, T, 2], pairs that are not known are computed here."""
+        views = None if iq_BRT2 is None else self.front(iq_BRT2, features_BRF, mask_BR, pairs_BRRP)
+        return self._read(self.network(self.normalize(features_BRF, mask_BR), mask_BR, receiver_BR, views))

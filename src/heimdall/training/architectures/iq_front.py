@@ -103,7 +103,7 @@ class IqFront(nn.Module):
             self.register_buffer(name, table.float(), persistent=False)
 
     @torch.no_grad()
-    def forward(self, iq_BRT2: Tensor, features_BRF: Tensor, mask_BR: Tensor) -> Views:
+    def forward(self, iq_BRT2: Tensor, features_BRF: Tensor, mask_BR: Tensor, pairs_BRRP: Tensor | None = None) -> Views:
         """Return the views.
 
         Parameters
@@ -114,13 +114,15 @@ class IqFront(nn.Module):
             float32 [B, R, F], physical units.
         mask_BR
             bool [B, R].
+        pairs_BRRP
+            What the pairs have in common, where it is known already; no weight changes it.
         """
         heard_BR = mask_BR
         if self.samples.heard_column is not None:
             heard_BR = heard_BR & (features_BRF[..., self.samples.heard_column] > 0.5)
         real_BRT, imag_BRT = self._make_level(iq_BRT2, features_BRF)
-        real_BRRK, imag_BRRK = self._correlate(real_BRT, imag_BRT)
-        pairs_BRRP = self._describe(real_BRRK, imag_BRRK)
+        if pairs_BRRP is None:
+            pairs_BRRP = self._describe(*self._correlate(real_BRT, imag_BRT))
         place_R = torch.arange(mask_BR.shape[1], device=mask_BR.device)
         mask_BRR = heard_BR.unsqueeze(2) & heard_BR.unsqueeze(1) & (place_R.unsqueeze(1) != place_R.unsqueeze(0))
         return Views(torch.stack([real_BRT, imag_BRT], dim=2), pairs_BRRP * mask_BRR.unsqueeze(-1).to(pairs_BRRP.dtype), mask_BRR)

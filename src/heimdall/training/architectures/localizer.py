@@ -80,7 +80,7 @@ class Localizer(nn.Module):
         """Length of one scaled unit, km."""
         return self.scaling.target_scale_m / _M_PER_KM
 
-    def forward(self, features_BRF: Tensor, mask_BR: Tensor, receiver_BR: Tensor, given: Tensor | None = None) -> Gaussian:
+    def forward(self, features_BRF: Tensor, mask_BR: Tensor, receiver_BR: Tensor) -> Gaussian:
         """Return the Gaussian in scaled units.
 
         Parameters
@@ -91,18 +91,14 @@ class Localizer(nn.Module):
             bool [B, R], receivers present.
         receiver_BR
             int64 [B, R], which receiver each token belongs to.
-        given
-            What the network is told besides, as its subclass says.
         """
-        known = self.look(features_BRF, mask_BR, given)
-        output_B5 = self.network(self.normalize(features_BRF, mask_BR), mask_BR, receiver_BR, *known).float()
+        return self._read(self.network(self.normalize(features_BRF, mask_BR), mask_BR, receiver_BR))
+
+    def _read(self, output_B5: Tensor) -> Gaussian:
+        output_B5 = output_B5.float()
         l11_B1 = softplus(output_B5[:, 2:3]) + MIN_SPREAD
         l22_B1 = softplus(output_B5[:, 4:5]) + MIN_SPREAD
         return Gaussian(output_B5[:, :2], torch.cat([l11_B1, output_B5[:, 3:4], l22_B1], dim=1))
-
-    def look(self, features_BRF: Tensor, mask_BR: Tensor, given: Tensor | None) -> tuple[object, ...]:
-        """Return what the network is called with beside its tokens; here nothing is."""
-        return ()
 
     def normalize(self, features_BRF: Tensor, mask_BR: Tensor) -> Tensor:
         """Return tokens with mean 0 and deviation 1; what was not measured becomes 0, the mean, and not a far outlier."""

@@ -57,17 +57,16 @@ class MixtureLocalizer(Localizer):
         # Apart from the beginning: components that start at one place learn one thing.
         self.register_buffer("start_K2", torch.stack([angle_K.cos(), angle_K.sin()], dim=1), persistent=False)
 
-    def forward(self, features_BRF: Tensor, mask_BR: Tensor, receiver_BR: Tensor, given: Tensor | None = None) -> Collapsed:
+    def forward(self, features_BRF: Tensor, mask_BR: Tensor, receiver_BR: Tensor) -> Collapsed:
         """Return the most probable place and the second moments about it in scaled units, with the mixture itself."""
-        mixture = self.predict_mixture(features_BRF, mask_BR, receiver_BR, given)
+        mixture = self.predict_mixture(features_BRF, mask_BR, receiver_BR)
         collapsed = collapse(mixture)
         collapsed.mixture = mixture
         return collapsed
 
-    def predict_mixture(self, features_BRF: Tensor, mask_BR: Tensor, receiver_BR: Tensor, given: Tensor | None = None) -> Mixture:
+    def predict_mixture(self, features_BRF: Tensor, mask_BR: Tensor, receiver_BR: Tensor) -> Mixture:
         """Return the components in scaled units; parameters as in :class:`Localizer`."""
-        known = self.look(features_BRF, mask_BR, given)
-        output = self.network(self.normalize(features_BRF, mask_BR), mask_BR, receiver_BR, *known).float()
+        output = self.network(self.normalize(features_BRF, mask_BR), mask_BR, receiver_BR).float()
         output_BK6 = output.unflatten(1, (self.start_K2.shape[0], NUM_COMPONENT_OUTPUTS))
         spread_BK2 = softplus(output_BK6[..., [3, 5]]) + MIN_SPREAD
         factor_BK3 = torch.stack([spread_BK2[..., 0], output_BK6[..., 4], spread_BK2[..., 1]], dim=-1)

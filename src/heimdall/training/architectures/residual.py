@@ -59,6 +59,10 @@ class ResidualLocalizer(Localizer):
         """
         if estimate_BP is None:
             estimate_BP = self.physics(features_BRF, mask_BR, receiver_BR)
+        return self._correct(features_BRF, mask_BR, receiver_BR, estimate_BP)
+
+    def _correct(self, features_BRF: Tensor, mask_BR: Tensor, receiver_BR: Tensor, estimate_BP: Tensor, *seen: object) -> Gaussian:
+        """Return the estimate as the network moves and stretches it; what it has ``seen`` besides comes before the context."""
         place_B2 = (estimate_BP[:, :2] - self.target_mean_2) / self.target_scale
         l11_B, l21_B, l22_B = (estimate_BP[:, 2:5] / self.target_scale).unbind(dim=1)
         slant_B = l21_B / l22_B
@@ -74,7 +78,7 @@ class ResidualLocalizer(Localizer):
             dim=1,
         )
         tokens_BRF = self.normalize(self._jitter(features_BRF), mask_BR)
-        output_B5 = self.network(tokens_BRF, mask_BR, receiver_BR, context_BP).float()
+        output_B5 = self.network(tokens_BRF, mask_BR, receiver_BR, *seen, context_BP).float()
         shift_B2 = _MAX_SHIFT * (output_B5[:, :2] / _MAX_SHIFT).tanh()
         stretch_east_B, stretch_north_B = (_MAX_LOG_STRETCH * (output_B5[:, [2, 4]] / _MAX_LOG_STRETCH).tanh()).exp().unbind(dim=1)
         moved_B2 = torch.stack([l11_B * shift_B2[:, 0], l21_B * shift_B2[:, 0] + l22_B * shift_B2[:, 1]], dim=1)
