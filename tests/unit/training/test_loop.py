@@ -287,3 +287,21 @@ def test_a_fold_that_does_not_exist_is_named(lab):
 def test_the_global_determinism_switch_is_put_back(lab):
     train(lab.request(epochs=1, model_architecture="mlp-baseline"), MemorySink())
     assert not torch.are_deterministic_algorithms_enabled()
+
+
+def test_a_checkpoint_is_copied_before_its_epoch_is_handed_over_and_saved_behind_it(lab, monkeypatch):
+    seen = []
+
+    class Noted(MemorySink):
+        def report_epoch(self, report):
+            seen.append("epoch")
+            super().report_epoch(report)
+
+        def save_checkpoint(self, write):
+            seen.append("checkpoint")
+            super().save_checkpoint(write)
+
+    freeze = loop.freeze_checkpoint
+    monkeypatch.setattr(loop, "freeze_checkpoint", lambda *given: seen.append("copy") or freeze(*given))
+    train(lab.request(model_architecture="mlp-baseline", epochs=2), Noted())
+    assert seen == 2 * ["copy", "epoch", "checkpoint"]
