@@ -112,11 +112,11 @@ def test_a_worker_that_hangs_is_said(open_page: Callable[..., Page], frail: Stud
     frail.freeze(*frozen)
     try:
         where = card(page, job_id)
-        expect(freshness(page).get_by_text(re.compile(r"Worker silent \d+ s"))).to_be_visible()
+        expect(freshness(page)).to_have_text(re.compile(r"^Worker silent \d+ s$"))
         expect(freshness(page)).to_have_attribute("data-tone", "warning")
         # Then its lease runs out, and the job waits for a worker again.
         expect(where.get_by_text("waiting for a worker to go on")).to_be_visible(timeout=60_000)
-        expect(freshness(page).get_by_text(re.compile(r"Waiting for a worker \d+ s"))).to_be_visible()
+        expect(freshness(page)).to_have_text(re.compile(r"^Waiting for a worker \d+ s$"))
         expect(freshness(page)).to_have_attribute("data-tone", "warning")
     finally:
         for process in frozen:
@@ -143,12 +143,12 @@ def test_a_training_process_that_hangs_is_said_while_its_worker_lives(open_page:
         expect(where).to_contain_text("ends this attempt at 600 s")
         assert where.evaluate("card => card.offsetHeight") == height
         expect(badge(where, "running")).to_be_visible()
-        expect(freshness(page).get_by_text(re.compile(r"Worker silent \d+ s"))).to_be_visible()
+        expect(freshness(page)).to_have_text(re.compile(r"^Worker silent \d+ s$"))
         expect(where).not_to_contain_text(re.compile(r"left\b|finishing"))
         page.reload()  # it is the engine's word, not this page's memory
-        expect(freshness(page).get_by_text(re.compile(r"Worker silent \d+ s"))).to_be_visible()
+        expect(freshness(page)).to_have_text(re.compile(r"^Worker silent \d+ s$"))
         page.set_viewport_size({"width": 360, "height": 740})
-        expect(freshness(page).get_by_text(re.compile(r"Worker silent \d+ s"))).to_be_visible()
+        expect(freshness(page)).to_have_text(re.compile(r"^Worker silent \d+ s$"))
         assert page.evaluate("() => document.documentElement.scrollWidth <= innerWidth")
     finally:
         child.resume()

@@ -27,7 +27,8 @@ export interface FreshnessInput {
 export interface Freshness {
   tone: 'live' | 'calm' | 'warning'
   text: string
-  /** A number that changes often: shown, never announced. */
+  /** For how long it has been so; as the note, it changes often: shown, never announced. */
+  span?: string
   note?: string
   detail: string
 }
@@ -64,7 +65,8 @@ export function judgeFreshness({
   if (silent > SILENT_AFTER_MS) {
     return {
       tone: 'warning',
-      text: describeSilence(silent),
+      text: 'Worker silent',
+      span: describeSpan(silent),
       detail:
         'A worker has stopped answering. Nothing is lost; training goes on from the last checkpoint when it returns.',
     }
@@ -73,7 +75,8 @@ export function judgeFreshness({
   if (hung.length > 0) {
     return {
       tone: 'warning',
-      text: describeSilence(Math.max(0, ...hung)),
+      text: 'Worker silent',
+      span: describeSpan(Math.max(0, ...hung)),
       detail:
         'A training process makes no step. Its worker ends that attempt in time and goes on from the last checkpoint; the job’s card says when.',
     }
@@ -82,7 +85,8 @@ export function judgeFreshness({
   if (waiting > WAITING_AFTER_MS) {
     return {
       tone: 'warning',
-      text: `Waiting for a worker ${describeSpan(waiting)}`,
+      text: 'Waiting for a worker',
+      span: describeSpan(waiting),
       detail: 'No worker has taken the waiting job. Nothing is lost; it starts, or goes on, when one answers.',
     }
   }
@@ -108,8 +112,6 @@ export function judgeFreshness({
 
 /** In tenths of a second, and never less than was measured. */
 const describeLag = (lagMs: number) => `${(Math.ceil(Math.max(lagMs, 1) / 100) / 10).toFixed(1)} s behind`
-
-const describeSilence = (silentMs: number) => `Worker silent ${describeSpan(silentMs)}`
 
 const describeSpan = (spanMs: number) =>
   spanMs < 120_000 ? `${Math.floor(spanMs / 1000)} s` : formatDuration(spanMs / 1000)

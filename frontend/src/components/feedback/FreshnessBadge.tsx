@@ -4,7 +4,7 @@ import type { Freshness } from '@/lib/freshness'
 
 const DOT = { live: 'bg-completed-fill', calm: 'bg-cancelled-fill', warning: 'bg-paused-fill' }
 
-export function FreshnessBadge({ tone, text, note, detail }: Freshness) {
+export function FreshnessBadge({ tone, text, span, note, detail }: Freshness) {
   return (
     <Tooltip text={detail}>
       <button
@@ -19,6 +19,7 @@ export function FreshnessBadge({ tone, text, note, detail }: Freshness) {
       >
         <span className={cn('size-2 shrink-0 rounded-full', DOT[tone])} aria-hidden />
         <span role="status">{text}</span>
+        {span && <span className="-ml-0.5 whitespace-nowrap"> {span}</span>}
         {note && <span className="-ml-1.5 whitespace-nowrap max-sm:hidden">, {note}</span>}
       </button>
     </Tooltip>
