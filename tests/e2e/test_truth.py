@@ -115,7 +115,7 @@ def test_a_worker_that_hangs_is_said(open_page: Callable[..., Page], frail: Stud
         expect(freshness(page)).to_have_text(re.compile(r"^Worker silent \d+ s$"))
         expect(freshness(page)).to_have_attribute("data-tone", "warning")
         # Then its lease runs out, and the job waits for a worker again.
-        expect(where.get_by_text("waiting for a worker to go on")).to_be_visible(timeout=60_000)
+        expect(where.get_by_text("waiting for a worker")).to_be_visible(timeout=60_000)
         expect(freshness(page)).to_have_text(re.compile(r"^Waiting for a worker \d+ s$"))
         expect(freshness(page)).to_have_attribute("data-tone", "warning")
     finally:

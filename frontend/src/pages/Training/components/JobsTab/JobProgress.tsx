@@ -66,7 +66,7 @@ function Remaining({ job, estimate }: { job: TrainingJob; estimate: string | nul
     const left = (toMs(estimate) - now) / 1000
     return left > 0 ? ` · ${formatRoughly(left)} left` : ' · finishing'
   }
-  if (job.status === 'pending') return job.attempt > 0 ? ' · waiting for a worker to go on' : ' · waiting for a worker'
+  if (job.status === 'pending') return ' · waiting for a worker'
   if (job.status === 'completed' && job.started_at && job.completed_at)
     return ` · took ${formatDuration((toMs(job.completed_at) - toMs(job.started_at)) / 1000)}`
   const since = job.status_changed_at ?? job.completed_at
