@@ -11,7 +11,7 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 SKIPPED = {
-    *("run_all", "reporting", "serving", "plotting"),
+    *("run_all", "reporting", "serving", "plotting", "heap"),
     *("physics_tables", "powder_folds", "powder_reference", "locards_folds"),
     *("synthetic_rows", "ablations", "capture_rows"),
     *("beside_peers", "training_frameworks", "soak", "commit_lock"),
