@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import IO, Final
+from typing import IO, ClassVar, Final, Self
 
 from heimdall.datasets.importers.sources import SourceFile
 from heimdall.domain.errors import InvalidInputError, StorageFullError
@@ -26,6 +26,7 @@ MAX_NAME_CHARS: Final = 400
 _BLOCK_BYTES: Final = 1 << 20
 _SUFFIXES: Final = (".sigmf-meta", ".sigmf-data", ".sigmf-collection", ".json", ".wav", ".u8", ".cu8", ".bin", ".raw", ".iq")
 """What is taken; other members, such as a read-me, are passed over."""
+_RECORDINGS: Final = (".sigmf-meta", ".wav", ".u8", ".cu8", ".bin", ".raw", ".iq")
 
 Progress = Callable[[float], None]
 
@@ -45,11 +46,20 @@ class Unpacked:
         self.archive = archive
         self.members = members
         self.num_skipped = num_skipped
+        self._asked: set[Path] = set()
 
     def find_beside(self, member: Member, name: str) -> Path | None:
         """Return where the file called ``name`` in the folder of ``member`` lies; None where the archive has none."""
         found = self.members.get(str(PurePosixPath(member.name).parent / name))
-        return found.path if found else None
+        if found is None:
+            return None
+        self._asked.add(found.path.with_suffix(""))
+        return found.path
+
+    def count_unasked(self) -> int:
+        """Return how many recordings nothing asked for: no collection or list names them."""
+        recordings = {member.path.with_suffix("") for name, member in self.members.items() if name.lower().endswith(_RECORDINGS)}
+        return len(recordings - self._asked)
 
     def list_suffix(self, suffix: str) -> list[Member]:
         """Return the members whose names end so, in order of their names."""
@@ -111,8 +121,14 @@ def _reading(source: SourceFile) -> Iterator[Iterator[Entry]]:
             with zipfile.ZipFile(source.path) as archive:
                 yield _iterate_zip(archive, source.name)
         else:
-            with tarfile.open(source.path, "r:*") as archive:
+            with tarfile.open(source.path, "r:*", tarinfo=_make_header()) as archive:
                 yield _iterate_tar(archive, source.name)
+    except tarfile.ReadError as error:
+        if "could not be opened" not in str(error):
+            raise InvalidInputError(f"'{source.name}' is cut off ({_first_line(error)}). Pack and send it again.") from error
+        raise InvalidInputError(
+            f"'{source.name}' is no tar or zip. Pack the recordings as .tar, .tar.gz or .zip; if it is one, it was cut off: send it again."
+        ) from error
     except (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError) as error:
         raise InvalidInputError(
             f"'{source.name}' cannot be unpacked as tar or zip ({_first_line(error)}). It may be cut off: pack and send it again."
@@ -136,6 +152,22 @@ def _iterate_zip(archive: zipfile.ZipFile, name: str) -> Iterator[Entry]:
         yield info.filename, lambda info=info: archive.open(info)  # type: ignore[misc]
 
 
+class _Header(tarfile.TarInfo):
+    """One block of a tar's heads. The library takes any end for the end, also the middle of a head; a whole archive ends with zeros."""
+
+    has_ended: ClassVar[bool]
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
+        cls.has_ended = len(buf) == tarfile.BLOCKSIZE and not any(buf)
+        return super().frombuf(buf, encoding, errors)
+
+
+def _make_header() -> type[_Header]:
+    """Return a class of its own for one archive: the library reads heads by a method of the class."""
+    return type("_HeaderOfOne", (_Header,), {"has_ended": False})
+
+
 def _iterate_tar(archive: tarfile.TarFile, name: str) -> Iterator[Entry]:
     for info in archive:
         if info.isdir():
@@ -146,6 +178,8 @@ def _iterate_tar(archive: tarfile.TarFile, name: str) -> Iterator[Entry]:
         assert content is not None
         yield info.name, lambda content=content: content  # type: ignore[misc]
         archive.members = []  # type: ignore[attr-defined]  # else a long archive is remembered whole
+    if not archive.tarinfo.has_ended:  # type: ignore[attr-defined]
+        raise InvalidInputError(f"'{name}' is cut off: the end of the archive is missing. Pack and send it again.")
 
 
 def _check_name(raw: str, archive: str) -> str:

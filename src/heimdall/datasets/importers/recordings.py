@@ -146,6 +146,8 @@ def _find_events(files: list[SourceFile], log: ImportLog, scratch: Path, progres
                     log.reject(row, str(event))
                 else:
                     found.append((row, event))
+        if unasked := archive.count_unasked():
+            log.note("recordings left out that no collection or list names", unasked)
     return found
 
 

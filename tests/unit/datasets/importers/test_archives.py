@@ -116,3 +116,30 @@ def test_what_is_no_archive_is_refused(tmp_path, content):
 def test_an_archive_without_recordings_says_what_belongs_into_it(tmp_path):
     with pytest.raises(InvalidInputError, match=r"holds no recording\. Pack \.sigmf-collection"):
         unpack_into(tmp_path, tar_of(tmp_path / "e", [("readme.txt", b"r")]))
+
+
+def test_a_tar_that_is_cut_between_or_inside_heads_is_refused(tmp_path):
+    whole = tar_of(tmp_path / "whole.tar", [("a.wav", b"w" * 600), ("b.wav", b"v" * 600)]).path.read_bytes()
+    first = 512 + 1024  # head and two blocks
+    for number, size in enumerate((first, first + 100, first + 512 + 1024)):
+        path = tmp_path / f"cut{number}.tar"
+        path.write_bytes(whole[:size])
+        folder = tmp_path / f"unpacked{number}"
+        folder.mkdir()
+        with pytest.raises(InvalidInputError, match="cut off"):
+            unpack(SourceFile(path.name, path), folder, lambda share: None)
+
+
+def test_a_text_is_told_that_it_is_no_archive(tmp_path):
+    path = tmp_path / "notes.txt"
+    path.write_text("not an archive " * 100)
+    with pytest.raises(InvalidInputError, match=r"'notes.txt' is no tar or zip\. Pack the recordings as \.tar"):
+        unpack_into(tmp_path, SourceFile(path.name, path))
+
+
+def test_recordings_that_nothing_asked_for_are_counted(tmp_path):
+    members = [("a.json", b"{}"), ("x.sigmf-meta", b"m"), ("x.sigmf-data", b"d"), ("y.sigmf-meta", b"m"), ("y.sigmf-data", b"d")]
+    found, _ = unpack_into(tmp_path, tar_of(tmp_path / "e.tar", members))
+    assert found.count_unasked() == 2
+    assert found.find_beside(found.members["a.json"], "x.sigmf-meta")
+    assert found.count_unasked() == 1
