@@ -17,7 +17,7 @@ from heimdall.cli.session import Session, add_command
 from heimdall.cli.sources import list_source_files, split_name
 from heimdall.cli.table import Column
 from heimdall.cli.transfer import TransferBar, pick_target
-from heimdall.domain.datasets import ImportDatasetConfig, SyntheticDatasetConfig
+from heimdall.domain.datasets import VOICE_WAVEFORMS, ImportDatasetConfig, SyntheticDatasetConfig
 from heimdall.domain.errors import ConflictError, HeimdallError
 from heimdall.domain.jobs import ACTIVE_STATUSES
 
@@ -112,6 +112,10 @@ def generate_dataset(
     if (name is None) == (name_option is None):
         raise typer.BadParameter("say the name of the data set once, as NAME or with --name.", param_hint="--name")
     fields = {"kind": "synthetic", "name": name_option if name is None else name, **keep_given(values)}
+    if voice and not (fields.get("signal") == "captures" and fields.get("waveform") in VOICE_WAVEFORMS):
+        raise typer.BadParameter(
+            f"needs --signal captures and --waveform {' or '.join(VOICE_WAVEFORMS)}: nothing else sends a voice.", param_hint="--voice"
+        )
     created = _send(session, "recordings", voice, fields) if voice else session.client.post("/training/datasets", fields)
     _finish(session, created, detach=detach)
 

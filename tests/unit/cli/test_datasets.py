@@ -112,6 +112,16 @@ def test_name_of_a_generated_set_stands_alone_or_behind_its_flag_but_once(run_cl
         assert (code, err.startswith("--name: say the name of the data set once")) == (2, True)
 
 
+def test_a_voice_that_nothing_would_send_is_refused_before_it_leaves(run_cli: Run, tmp_path: Path) -> None:
+    voice = tmp_path / "voice.wav"
+    voice.write_bytes(b"RIFF")
+    for flags in ([], ["--signal", "captures"], ["--signal", "captures", "--waveform", "dmr"]):
+        server = FakeServer()
+        code, _, err = run_cli("dataset", "generate", "net", "--voice", str(voice), *flags, server=server)
+        assert (code, server.requests) == (2, [])
+        assert err.startswith("--voice: needs --signal captures and --waveform nbfm-voice"), err
+
+
 def test_name_of_an_imported_set_is_its_flag_or_the_last_word_or_the_folders(run_cli: Run, powder: Path) -> None:
     for words, name in (([], b"powder"), (["POWDER July"], b"POWDER July"), (["--name", "July"], b"July")):
         server = FakeServer({"POST /training/datasets": READY})
