@@ -65,7 +65,8 @@ def test_a_data_set_that_failed_is_explained_and_removed(open_page: Callable[...
     dataset_id = answer.json()["id"]
     wait_until(lambda: studio.get(f"/training/datasets/{dataset_id}")["status"] == "failed", 60, studio.log_tail)
     page = open_page(width=360, height=740)
-    page.get_by_role("button", name="New training job").click()
+    page.get_by_role("button", name="New training job").first.click()
+    page.get_by_text("1 data set could not be made").click()
     failed = page.get_by_role("list", name="Data sets that could not be made").get_by_role("listitem")
     expect(failed).to_contain_text("“broken import” could not be made.")
     expect(failed).to_contain_text("lacks the column(s)")

@@ -1,7 +1,8 @@
+import type { TrainingJob } from '@/api/types'
 import { formatClock, formatDuration } from './format'
 
 /** Heartbeats come every two seconds and a lease ends after ten: this long without any sign is worth a word, while the job still runs. */
-export const SILENT_AFTER_MS = 7_000
+const SILENT_AFTER_MS = 7_000
 /** A free worker takes a job at once, and one that comes back needs some seconds. */
 const WAITING_AFTER_MS = 8_000
 /** The list is asked for every five seconds. */
@@ -59,8 +60,7 @@ export function judgeFreshness({
       detail: AWAY,
     }
   }
-  // Who has not heard of the engine for some seconds knows nothing of its workers.
-  const asOf = heardAt === null ? now : Math.min(now, heardAt + HEARD_LATELY_MS)
+  const asOf = knownUntil(heardAt, now)
   const silent = Math.max(0, ...[...workersHeardAt].map((heard) => asOf - heard))
   if (silent > SILENT_AFTER_MS) {
     return {
@@ -108,6 +108,32 @@ export function judgeFreshness({
     ? 'The list is checked every 5 s. Open the jobs or a curve to follow each epoch.'
     : 'Nothing is running. The list is checked every 5 s.'
   return { tone: 'calm', text: 'Up to date', detail }
+}
+
+/** Who has not heard of the engine for some seconds knows nothing of its workers. */
+const knownUntil = (heardAt: number | null, now: number) =>
+  heardAt === null ? now : Math.min(now, heardAt + HEARD_LATELY_MS)
+
+/** When a job's worker last gave a sign of life, as far as this page knows; null where that is not known. */
+export function workerHeardAt(
+  job: Pick<TrainingJob, 'worker_seen_at' | 'started_at'>,
+  heardAt: number | undefined,
+): number | null {
+  const heard = heardAt ?? Date.parse(job.worker_seen_at ?? job.started_at ?? '')
+  return Number.isNaN(heard) ? null : heard
+}
+
+/** Whether a running job's worker is silent, by the same measure as the page's badge. */
+export const isWorkerSilent = (workerHeard: number | null, heardAt: number | null, now: number): boolean =>
+  workerHeard !== null && knownUntil(heardAt, now) - workerHeard > SILENT_AFTER_MS
+
+/** Of no use once it is old: then nothing says how long the next news would take. */
+const LAG_COUNTS_MS = 3_000
+
+/** How long the newest event was under way, in ms; null once there was no news for some seconds. */
+export function newestLag(newest: { madeAt: number; heardAt: number } | null, now: number): number | null {
+  if (newest === null || now - newest.heardAt > LAG_COUNTS_MS) return null
+  return newest.heardAt - newest.madeAt
 }
 
 /** In tenths of a second, and never less than was measured. */

@@ -17,7 +17,7 @@ import {
   formatSeconds,
   shortName,
 } from './format'
-import { judgeFreshness } from './freshness'
+import { isWorkerSilent, judgeFreshness, newestLag, workerHeardAt } from './freshness'
 import { estimateRun, toCli, toCurl, toFormValues } from './job-form'
 import { explainQuery, searchJobs, sortJobs } from './job-query'
 import { JOB_LIMITS } from './limits'
@@ -226,6 +226,24 @@ describe('sentences of the engine', () => {
 })
 
 describe('freshness', () => {
+  it('forgets how long the newest news took once nothing more comes', () => {
+    const newest = { madeAt: 99_800, heardAt: 100_000 }
+    expect(newestLag(newest, 102_900)).toBe(200)
+    expect(newestLag(newest, 103_100)).toBeNull()
+    expect(newestLag(null, 100_000)).toBeNull()
+  })
+
+  it('calls the worker of a job silent by what was heard of it, and not while the engine itself is away', () => {
+    const job = { worker_seen_at: '1970-01-01T00:01:30Z', started_at: null }
+    expect(workerHeardAt(job, undefined)).toBe(90_000)
+    expect(workerHeardAt(job, 99_000)).toBe(99_000)
+    expect(workerHeardAt({ worker_seen_at: null, started_at: null }, undefined)).toBeNull()
+    expect(isWorkerSilent(90_000, 99_500, 100_000)).toBe(true)
+    expect(isWorkerSilent(99_000, 99_500, 100_000)).toBe(false)
+    expect(isWorkerSilent(99_000, 99_500, 190_000)).toBe(false)
+    expect(isWorkerSilent(null, 99_500, 100_000)).toBe(false)
+  })
+
   const base = {
     links: ['live'],
     heardAt: 99_500,

@@ -24,6 +24,11 @@ export function tellSuccess(title: string, options: { description?: string; link
   })
 }
 
+/** News that nobody asked for: longer to be read, and the same again takes the place of the first. */
+export function tellNotice(id: string, title: string, link: Link): void {
+  toast.warning(title, { id, duration: 10_000, action: link })
+}
+
 /** The same error again is counted in its toast instead of standing there twice. */
 export function tellError(title: string, error: unknown, options: { link?: Link } = {}): void {
   const description = error instanceof Error ? error.message : String(error)

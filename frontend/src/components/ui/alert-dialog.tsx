@@ -43,7 +43,9 @@ export function ConfirmDialog(props: ConfirmDialogProps) {
             className="pointer-events-auto flex max-h-full w-full max-w-md animate-in flex-col gap-3 overflow-y-auto rounded-card border bg-raised p-5 shadow-float outline-none"
           >
             <RememberFocus opener={opener} neighbours={neighbours} />
-            <AlertPrimitive.Title className="shrink-0 text-lg font-semibold wrap-anywhere">{title}</AlertPrimitive.Title>
+            <AlertPrimitive.Title className="shrink-0 text-lg font-semibold wrap-anywhere">
+              {title}
+            </AlertPrimitive.Title>
             <AlertPrimitive.Description asChild>
               <div className="flex flex-col gap-2 text-muted">{children}</div>
             </AlertPrimitive.Description>

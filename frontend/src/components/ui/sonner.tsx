@@ -4,7 +4,7 @@ import { closeNewestError } from '@/lib/notify'
 
 const FLOATING = '[role="dialog"], [role="alertdialog"], [role="menu"], [role="listbox"]'
 
-/** Bottom right, three at most; success leaves after four seconds, errors stay until closed: by their button, or by Escape. */
+/** Bottom left, where no dialog or sheet has its buttons, three at most; success leaves after four seconds, errors stay until closed: by their button, or by Escape. */
 export function Toaster({ theme }: { theme: 'light' | 'dark' }) {
   useEffect(() => {
     const onKey = (event: KeyboardEvent) => {
@@ -20,7 +20,7 @@ export function Toaster({ theme }: { theme: 'light' | 'dark' }) {
   return (
     <Sonner
       theme={theme}
-      position="bottom-right"
+      position="bottom-left"
       visibleToasts={3}
       duration={4000}
       closeButton

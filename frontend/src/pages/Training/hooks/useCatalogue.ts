@@ -37,8 +37,22 @@ export function useCatalogue(): Catalogue {
   return catalogue
 }
 
+/** Data sets asked after already: one that is gone is not asked for again. */
+const askedAbout = new Set<string>()
+
+/** A data set made after the list was fetched: the list is fetched again, once for each. */
+function askAbout(datasetId: string): void {
+  if (askedAbout.has(datasetId)) return
+  askedAbout.add(datasetId)
+  void useCatalogueStore.getState().load()
+}
+
 /** A data set's name for display; until it is known (or when it is gone) its id says which one it was. */
 export function useDatasetName(datasetId: string | null | undefined): string {
   const name = useCatalogueStore((state) => state.datasets.find((dataset) => dataset.id === datasetId)?.name)
+  const isUnknown = useCatalogueStore((state) => state.isLoaded) && name === undefined
+  useEffect(() => {
+    if (isUnknown && datasetId) askAbout(datasetId)
+  }, [isUnknown, datasetId])
   return name ?? (datasetId ? `data set ${datasetId.slice(0, 8)}` : 'unknown data set')
 }

@@ -2,6 +2,7 @@ import { useEffect } from 'react'
 import { trainingSockets } from '@/api/training-sockets'
 import type { EventFrame, TrainingJob, TrainingMetric } from '@/api/types'
 import { type JobUpdate, type Tick, useTrainingStore } from '@/stores/trainingStore'
+import { tellOfLoss } from './useLossNotice'
 
 trainingSockets.attach({
   onFrames(frames) {
@@ -51,6 +52,9 @@ export function applyFrame(frame: EventFrame): void {
     case 'training_completed':
       // The new model is in the list from now on.
       void fetchModels()
+      break
+    case 'training_requeued':
+      tellOfLoss(frame)
       break
     default:
   }

@@ -161,12 +161,15 @@ function Presets({ values, onPick }: { values: JobFormValues; onPick: (patch: Pa
 }
 
 function SplitWarning({ dataset }: { dataset: Dataset }) {
-  if (!dataset.split?.is_leaky) return null
+  const { split } = dataset
+  if (!split?.is_leaky) return null
   return (
     <p role="note" className="flex gap-2 rounded-control bg-pending-fill/14 px-3 py-2 text-sm text-pending">
       <TriangleAlert className="mt-0.5 size-4 shrink-0" aria-hidden />
-      This data set can only be split row by row. Neighbouring examples may land on both sides, so the validation error
-      will look better than the truth.
+      {split.column === 'row'
+        ? 'This data set can only be split row by row.'
+        : `Hardly two examples of this data set share a ${split.column}, so holding out by ${split.column} does little more than single rows. More examples help.`}{' '}
+      Neighbouring examples may land on both sides, so the validation error will look better than the truth.
     </p>
   )
 }

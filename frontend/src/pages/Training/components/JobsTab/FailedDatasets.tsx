@@ -4,6 +4,8 @@ import { toApiError } from '@/api/client'
 import { deleteDataset } from '@/api/training'
 import type { Dataset } from '@/api/types'
 import { Button } from '@/components/ui/button'
+import { Fold } from '@/components/ui/fold'
+import { plural } from '@/lib/format'
 import { inPageQuotes } from '@/lib/sentence'
 import { useCatalogueStore } from '../../hooks/useCatalogue'
 
@@ -12,11 +14,13 @@ export function FailedDatasets({ datasets }: { datasets: readonly Dataset[] }) {
   const failed = datasets.filter((dataset) => dataset.status === 'failed')
   if (failed.length === 0) return null
   return (
-    <ul aria-label="Data sets that could not be made" className="flex flex-col gap-2">
-      {failed.map((dataset) => (
-        <FailedDataset key={dataset.id} dataset={dataset} />
-      ))}
-    </ul>
+    <Fold title={`${plural(failed.length, 'data set')} could not be made`}>
+      <ul aria-label="Data sets that could not be made" className="flex flex-col gap-2 px-3 pb-3">
+        {failed.map((dataset) => (
+          <FailedDataset key={dataset.id} dataset={dataset} />
+        ))}
+      </ul>
+    </Fold>
   )
 }
 

@@ -1,4 +1,4 @@
-import { lazy, type ReactNode, useMemo, useState } from 'react'
+import { lazy, type ReactNode, useCallback, useMemo, useState } from 'react'
 import type { TrainingJob } from '@/api/types'
 import { PartBoundary } from '@/components/feedback/PartBoundary'
 import { plural } from '@/lib/format'
@@ -6,6 +6,7 @@ import { tellError, tellSuccess } from '@/lib/notify'
 import { type Outcome, settleEach } from '@/lib/settle'
 import { useTrainingStore } from '@/stores/trainingStore'
 import { type JobActions, JobActionsContext } from '../../hooks/useJobActions'
+import { useLossNotice } from '../../hooks/useLossNotice'
 import { MAX_RUNS, type SetView } from '../../hooks/useViewState'
 import { CancelJobsDialog, DeleteJobsDialog } from './ConfirmJobs'
 
@@ -43,6 +44,7 @@ export function JobActionsProvider({ setView, children }: ProviderProps) {
       showPanel: (job, panel) => setView({ open: job.id, panel }),
     }
   }, [setView])
+  useLossNotice(useCallback((jobId) => setView({ open: jobId, panel: 'details' }), [setView]))
 
   const finish = (outcome: Outcome<TrainingJob>, verb: string, show?: (job: TrainingJob) => void) => {
     report(outcome, verb, show)

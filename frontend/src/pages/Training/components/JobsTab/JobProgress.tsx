@@ -4,6 +4,7 @@ import { RelativeTime } from '@/components/feedback/RelativeTime'
 import { Progress } from '@/components/ui/progress'
 import { useNow } from '@/lib/clock'
 import { formatCount, formatDuration, formatProgress, formatRoughly, toMs } from '@/lib/format'
+import { isWorkerSilent, workerHeardAt } from '@/lib/freshness'
 import { useTrainingStore } from '@/stores/trainingStore'
 
 const FILL = {
@@ -61,7 +62,11 @@ function useForwardOnly(value: number, key: string): number {
 }
 
 function Remaining({ job, estimate }: { job: TrainingJob; estimate: string | null }) {
-  const now = useNow(5)
+  const now = useNow(job.status === 'running' ? 1 : 5)
+  const isSilent = useTrainingStore((state) =>
+    isWorkerSilent(workerHeardAt(job, state.jobHeardAt.get(job.id)), state.heardAt, now),
+  )
+  if (job.status === 'running' && isSilent) return ' · worker silent'
   if (job.status === 'running' && estimate) {
     const left = (toMs(estimate) - now) / 1000
     return left > 0 ? ` · ${formatRoughly(left)} left` : ' · finishing'

@@ -143,7 +143,9 @@ function Story({ run: { job }, baselines }: { run: RunView; baselines: readonly 
       epoch {job.best_epoch}, the best by validation loss
       {gain !== null &&
         rival &&
-        `, ${gain >= 1 ? `${formatNumber(gain, 3)} × better` : `${formatNumber(1 / gain, 3)} × worse`} than ${rival.name}`}
+        (gain < 1
+          ? `, ${formatNumber(1 / gain, 3)} × the error of ${rival.name}`
+          : `; ${rival.name} has ${formatNumber(gain, 3)} × that error`)}
       .
     </p>
   )

@@ -16,8 +16,7 @@ import {
 import { Input, Label } from '@/components/ui/input'
 import { Progress } from '@/components/ui/progress'
 import { formatBytes, formatProgress } from '@/lib/format'
-import { tellError, tellSuccess } from '@/lib/notify'
-import { inWords } from '@/lib/sentence'
+import { tellSuccess } from '@/lib/notify'
 import { useTrainingStore } from '@/stores/trainingStore'
 import { describeVerification, VerificationChecks, VerificationSeal } from './VerificationSeal'
 
@@ -61,11 +60,12 @@ export default function ImportDialog({ dropped, onClose, onShow }: ImportDialogP
     } catch (error) {
       const fault = toApiError(error)
       setStage({ kind: 'refused', error: fault, checks })
-      tellError(`“${chosen.name}” was not imported`, fault)
     }
   }
   useOnceOnDrop(dropped, upload)
   const isBusy = stage.kind === 'sending'
+  // The same file would be refused again; a server that was away may well take it the second time.
+  const isRefused = stage.kind === 'refused' && stage.error.code in FAULTS
   return (
     <Dialog open onOpenChange={(open) => !open && !isBusy && onClose()}>
       <DialogContent>
@@ -114,7 +114,7 @@ export default function ImportDialog({ dropped, onClose, onShow }: ImportDialogP
               <Button onClick={onClose} disabled={isBusy}>
                 Close
               </Button>
-              <Button variant="primary" disabled={!file || isBusy} onClick={() => file && upload(file)}>
+              <Button variant="primary" disabled={!file || isBusy || isRefused} onClick={() => file && upload(file)}>
                 {isBusy ? <LoaderCircle className="animate-spin" /> : <FileUp />} Upload
               </Button>
             </>
@@ -159,17 +159,38 @@ function StageView({ stage }: { stage: Stage }) {
   if (stage.kind === 'refused')
     return (
       <div className="flex flex-col gap-3">
+        <VerificationChecks checks={stage.checks} />
         <div role="alert" className="flex flex-col gap-1 rounded-control bg-failed-fill/10 px-3 py-2">
           <p className="font-medium text-failed">{stage.error.message}</p>
-          <p className="text-xs text-muted">
-            Check: {inWords(stage.error.code)}
-            {stage.error.field ? `, at ${stage.error.field}` : ''}. Nothing was stored.
-          </p>
+          <p className="text-xs text-muted">{describeFault(stage.error)} Nothing was stored.</p>
         </div>
-        <VerificationChecks checks={stage.checks} />
       </div>
     )
   return null
+}
+
+/** What a refusal is about, in words. Others, as a server that is away, say all in their message. */
+const FAULTS: Record<string, string> = {
+  unsupported_media: 'This is no file of the expected kind',
+  bundle_invalid: 'The file does not hold what a model needs',
+  bundle_json: 'The file’s text is damaged or cut short',
+  bundle_schema: 'The file’s contents are not laid out as they should be',
+  bundle_integrity: 'The file’s contents do not match their checksums',
+  onnx_opset: 'The network is of a version that cannot be run here',
+  onnx_invalid: 'The network is not a valid ONNX file',
+  onnx_external_data: 'The network keeps its values in another file',
+  onnx_domain: 'The network uses operators that cannot be run here',
+  onnx_load: 'The network cannot be loaded here',
+  sample_mismatch: 'The network does not give the answers that its samples promise',
+  limits: 'The network needs more time or memory than a check may take',
+  too_large: 'The file is too large',
+}
+
+/** The place within the file is told as such; `file` is only the name of the form's field. */
+function describeFault({ code, field }: ApiError): string {
+  const about = FAULTS[code]
+  if (about === undefined) return ''
+  return field && field !== 'file' ? `${about} (at ${field.replace(/^\$\.?/, '') || 'its beginning'}).` : `${about}.`
 }
 
 /** StrictMode runs effects twice; a dropped file is still sent once. */
