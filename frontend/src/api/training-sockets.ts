@@ -66,6 +66,15 @@ export class TrainingSocketHub {
     }
   }
 
+  /** Closes at once what nobody holds, without the time that a look at another tab is given. */
+  closeIdle(): void {
+    for (const [jobId, entry] of [...this.watched]) {
+      if (entry.holders > 0) continue
+      clearTimeout(entry.lingerTimer)
+      this.remove(jobId)
+    }
+  }
+
   private add(jobId: string, since: number): Watched {
     const fetch = this.options.fetchEvents ?? fetchAllEvents
     const order = new FrameOrder(

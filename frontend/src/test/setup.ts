@@ -2,6 +2,7 @@ import '@testing-library/jest-dom/vitest'
 import { cleanup, configure } from '@testing-library/react'
 import { setupServer } from 'msw/node'
 import { afterAll, afterEach, beforeAll, vi } from 'vitest'
+import { trainingSockets } from '@/api/training-sockets'
 import { resetTrainingStore } from '@/stores/trainingStore'
 
 export const server = setupServer()
@@ -33,4 +34,8 @@ afterEach(() => {
   resetTrainingStore()
   localStorage.clear()
 })
-afterAll(() => server.close())
+afterAll(() => {
+  // Else its timers outlive the page that they speak to.
+  trainingSockets.closeIdle()
+  server.close()
+})
