@@ -149,14 +149,15 @@ def walk_export_import(camera: Camera, studio: Studio, jobs: dict[str, str], fol
         page.get_by_role("button", name="Upload").click()
     expect(dialog.get_by_test_id("seal")).to_have_attribute("data-status", "verified")
     camera.take(page, OUT / "import.png")
-    body = imported.value.json()
+    told = [json.loads(line) for line in imported.value.text().splitlines()]
     page.context.close()
     return {
         "file": path.name,
         "size_bytes": path.stat().st_size,
         "deleted_before_import": answer.status_code == 204,
-        "import_status": imported.value.status,
-        "verification": body["verification"],
+        "checks_told": [line["check"]["name"] for line in told if "check" in line],
+        "import_status": told[-1]["status"],
+        "verification": told[-1]["result"]["verification"],
     }
 
 
