@@ -174,9 +174,12 @@ def _find_methods(request: Request) -> list[str]:
     return sorted(methods)
 
 
+INTERNAL_DETAIL: Final = "Something went wrong in the server; its log has the details."
+
+
 async def _answer_unexpected(_: Request, __: Exception) -> Response:
     # uvicorn logs the traceback; the client learns nothing about the inside.
-    return problem_response(500, "internal", "Something went wrong in the server; its log has the details.")
+    return problem_response(500, "internal", INTERNAL_DETAIL)
 
 
 async def _answer_disconnect(_: Request, __: Exception) -> Response:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import orjson
 from starlette.responses import StreamingResponse
 
-from heimdall.api.errors import status_of
+from heimdall.api.errors import INTERNAL_DETAIL, status_of
 from heimdall.api.schemas import Problem
 from heimdall.domain.base import Entity
 from heimdall.domain.errors import HeimdallError
@@ -62,8 +62,7 @@ def stream_import(work: Callable[[OnCheck], Awaitable[tuple[int, ImportResult]]]
             last = _line(status=status_of(error), problem=Problem(code=error.code, detail=error.detail, field=error.field))
         except Exception:
             logger.exception("import_failed")
-            detail = "Something went wrong in the server; its log has the details."
-            last = _line(status=500, problem=Problem(code="internal", detail=detail))
+            last = _line(status=500, problem=Problem(code="internal", detail=INTERNAL_DETAIL))
         lines.put_nowait(last)
         lines.put_nowait(None)
 

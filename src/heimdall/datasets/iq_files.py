@@ -75,18 +75,6 @@ class IqWav:
         return (np.concatenate(parts).astype(np.float32) / np.float32(32_768)).view(np.complex64)
 
 
-def read_iq_wav(path: Path) -> tuple[ComplexArray, float]:
-    """Read a two-channel, 16-bit WAV with I left and Q right (KiwiSDR, SDR#); returns samples (full scale 1) and their rate in Hz.
-
-    Raises
-    ------
-    InvalidInputError
-        Where it is no such WAV.
-    """
-    wav = scan_iq_wav(path)
-    return wav.read(), wav.sample_rate_hz
-
-
 def scan_iq_wav(path: Path) -> IqWav:
     """Find the samples of a WAV, and the times that a Kiwi wrote before each block of them (chunk ``kiwi``).
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import sigmf
 
-from heimdall.datasets.iq_files import read_iq_wav, read_rtl_sdr
+from heimdall.datasets.iq_files import read_rtl_sdr, scan_iq_wav
 from heimdall.datasets.sigmf_files import Recording, read_event, read_recording, write_event
 from heimdall.domain.errors import InvalidInputError
 
@@ -95,12 +95,12 @@ def test_iq_wav_is_left_and_right(tmp_path):
             file.setframerate(12_000)
             file.writeframes(np.array([16384, -8192], "<i2").tobytes())
         if channels == 2:
-            samples, rate_hz = read_iq_wav(path)
-            np.testing.assert_allclose(samples, [0.5 - 0.25j])
-            assert rate_hz == 12_000
+            wav = scan_iq_wav(path)
+            np.testing.assert_allclose(wav.read(), [0.5 - 0.25j])
+            assert wav.sample_rate_hz == 12_000
         else:
             with pytest.raises(InvalidInputError, match="two channels"):
-                read_iq_wav(path)
+                scan_iq_wav(path)
     path.write_bytes(b"no wave")
     with pytest.raises(InvalidInputError, match="cannot be read as WAV"):
-        read_iq_wav(path)
+        scan_iq_wav(path)
