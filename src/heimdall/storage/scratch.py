@@ -13,37 +13,43 @@ import time
 import uuid
 from pathlib import Path
 
+_guard = threading.Lock()
+"""Held by the thread that claims a folder. A forked child gets a new one: the thread that held the old one is not in the child."""
+
+
+def _renew_guard() -> None:
+    global _guard  # noqa: PLW0603
+    _guard = threading.Lock()
+
+
+os.register_at_fork(after_in_child=_renew_guard)
+
 
 class Workbench:
     """A folder for what this process has not finished. Made at first use; a forked child makes its own."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self._guard = threading.Lock()
         self._pid = -1
         self._folder = root
         self._lock_fd = -1
 
     def new_path(self) -> Path:
-        """Return a fresh path; nothing is there yet."""
-        if self._pid != os.getpid() or not self._folder.is_dir():
-            self._claim()
-        return self._folder / uuid.uuid4().hex
+        """Return a fresh path; nothing is there yet. Safe from any thread."""
+        with _guard:
+            if self._pid != os.getpid() or not self._folder.is_dir():
+                self._claim()
+            return self._folder / uuid.uuid4().hex
 
     def _claim(self) -> None:
-        if self._pid != os.getpid():
-            self._guard = threading.Lock()
-        with self._guard:
-            if self._pid == os.getpid() and self._folder.is_dir():
-                return
-            self.root.mkdir(parents=True, exist_ok=True)
-            if self._lock_fd >= 0:
-                os.close(self._lock_fd)
-            owner = f"{os.getpid()}-{uuid.uuid4().hex}"
-            self._lock_fd = _take(self.root / f"{owner}.lock")
-            self._folder = self.root / owner
-            self._folder.mkdir()
-            self._pid = os.getpid()
+        self.root.mkdir(parents=True, exist_ok=True)
+        if self._lock_fd >= 0:
+            os.close(self._lock_fd)
+        owner = f"{os.getpid()}-{uuid.uuid4().hex}"
+        self._lock_fd = _take(self.root / f"{owner}.lock")
+        self._folder = self.root / owner
+        self._folder.mkdir()
+        self._pid = os.getpid()
 
     def sweep(self, older_than_s: float) -> int:
         """Remove the folders whose process is gone and which are older than ``older_than_s``; returns how many."""
