@@ -92,10 +92,10 @@ audit: dev ## ask for known weaknesses of what Heimdall stands on; says what cou
 	@$(PY) -m pip_audit --version >/dev/null 2>&1 || $(PY) -m pip install --quiet --disable-pip-version-check pip-audit
 	@$(PY) deploy/audit.py
 
-bench: dev ## measure; a table and JSON per figure
-	$(PY) bench/run_all.py $(ARGS)
+bench: dev ## measure ours in under five minutes; a table and JSON a figure, one line each beside its target (ARGS=--write for docs/figures.md)
+	$(PY) -m bench.run_all $(ARGS)
 
-bench-peers: dev ## measure ours and the peers in one run and write docs/figures-peers.md (ARGS=--quick for small sizes)
+bench-peers: dev ## measure ours and the peers in one run (40 minutes; ARGS=--quick for small sizes, ARGS=--write for docs/figures.md)
 	$(PY) -m bench.beside_peers $(ARGS)
 
 budget: dev ## count what the hot paths cost and write the table that tests/budget compares with (say why in the commit)

@@ -1,7 +1,7 @@
 """Ours and the peers, interleaved in one run: MLflow, TensorBoard, Aim and trackio, each in an environment of its own.
 
 Run: ``make bench-peers`` (``.venv/bin/python -m bench.beside_peers [--quick] [--peers mlflow …] [--rounds 3]``). Needs a package index
-for the first run. Writes ``bench/out/peers.json`` and ``docs/figures-peers.md`` (``--page`` elsewhere). A peer that cannot be installed,
+for the first run. Writes ``bench/out/peers.json``, with ``--write`` docs/figures.md as well. A peer that cannot be installed,
 or does not do a row, is named there with the reason.
 """
 
@@ -23,8 +23,9 @@ from pathlib import Path
 from bench.peers.installing import WANTED, install, read_version
 from bench.peers.measuring import QUICK, Figures, Sizes, fill, measure_history, measure_live, measure_reads, measure_training
 from bench.peers.products import PRODUCTS, Product
-from bench.peers.report import make_record, write_json, write_page
+from bench.peers.report import make_record, write_json, write_lines
 from bench.peers.running import Running, serve
+from bench.sections import FIGURES, replace_section
 
 ROOT = Path(__file__).parents[1]
 
@@ -132,7 +133,7 @@ def read_options() -> tuple[argparse.Namespace, Sizes]:
     parser.add_argument("--rounds", type=int)
     parser.add_argument("--minutes", type=float, default=90, help="begin nothing after this; what is there is written")
     parser.add_argument("--only", choices=["live", "reads"])
-    parser.add_argument("--page", type=Path, default=ROOT / "docs" / "figures-peers.md")
+    parser.add_argument("--write", action="store_true", help="write the table to docs/figures.md")
     options = parser.parse_args()
     sizes = QUICK if options.quick else Sizes()
     return options, replace(sizes, rounds=options.rounds) if options.rounds else sizes
@@ -157,8 +158,10 @@ def main() -> None:
         problems = comparison.problems | {peer: [why] for peer, why in absent.items()}
         record = make_record(comparison.rounds, versions, problems, sizes, load)
         write_json(record, ROOT / "bench" / "out" / "peers.json")
-        write_page(record, options.page)
-    print(options.page.read_text())
+        lines = write_lines(record)
+        print("\n".join(lines))
+        if options.write:
+            replace_section(FIGURES, "peers", lines)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Peak memory of exporting and importing a large network, each in a process of its own.
 
-Run: ``python bench/bundle_memory.py [--mb 1000]``. The network is one MatMul with a constant of that size, so it is a
+Run: ``.venv/bin/python -m bench.bundle_memory [--mb 1000]``. The network is one MatMul with a constant of that size, so it is a
 real ONNX file; the figures are the peak resident set (``ru_maxrss``) before and after, in MB, and the time.
 ``--verify`` also runs the network in the verifying child and prints the child's own peak.
 """
@@ -19,7 +19,10 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
+from bench.reporting import print_table
+
 MB = 1_000_000
+STEPS = ("make", "export", "import")
 
 
 def peak_mb() -> float:
@@ -93,15 +96,12 @@ def export(folder: Path) -> None:
         with (folder / "large.heimdall").open("wb") as target:
             target.writelines(service.bundles.export("large", ExportOptions())[1])
 
-    measure("export", run)
+    measure(run)
 
 
 def import_(folder: Path, *, verify: bool) -> None:
     service = make_service(folder / "second", verify=verify)
-    measure("import", lambda: service.bundles.import_file(folder / "large.heimdall"))
-    if verify:
-        child = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024 / MB
-        print(json.dumps({"verifying_child_peak_mb": round(child)}))
+    measure(lambda: service.bundles.import_file(folder / "large.heimdall"))
 
 
 def make_service(folder: Path, *, verify: bool = False):
@@ -122,26 +122,19 @@ def make_service(folder: Path, *, verify: bool = False):
     return SimpleNamespace(store=store, artifacts=artifacts, bundles=bundles)
 
 
-def measure(name: str, action: Callable[[], object]) -> None:
+def measure(action: Callable[[], object]) -> None:
+    """Print one line for the process that asked: s, MB of this one before, MB that came on top, MB of the verifying child."""
     before, start = peak_mb(), time.perf_counter()
     action()
-    print(
-        json.dumps(
-            {
-                "step": name,
-                "seconds": round(time.perf_counter() - start, 1),
-                "base_mb": round(before),
-                "extra_mb": round(peak_mb() - before, 1),
-            }
-        )
-    )
+    child_mb = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024 / MB
+    print(json.dumps({"seconds": time.perf_counter() - start, "base_mb": before, "extra_mb": peak_mb() - before, "child_mb": child_mb}))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--mb", type=int, default=1000)
     parser.add_argument("--verify", action="store_true")
-    parser.add_argument("--step", choices=["make", "export", "import"])
+    parser.add_argument("--step", choices=STEPS)
     parser.add_argument("--folder", type=Path)
     options = parser.parse_args()
     if options.step == "make":
@@ -151,12 +144,11 @@ def main() -> None:
     elif options.step == "import":
         import_(options.folder, verify=options.verify)
     else:
+        further = ["--verify"] if options.verify else []
         with tempfile.TemporaryDirectory() as folder:
-            for step in ("make", "export", "import"):
-                further = ["--verify"] if options.verify else []
-                subprocess.run(
-                    [sys.executable, __file__, "--mb", str(options.mb), "--step", step, "--folder", folder, *further], check=True
-                )
+            command = [sys.executable, "-m", "bench.bundle_memory", "--mb", str(options.mb), "--folder", folder, *further, "--step"]
+            said = {step: subprocess.run([*command, step], check=True, stdout=subprocess.PIPE, text=True) for step in STEPS}
+        print_table(f"bundle of a network of {options.mb} MB", {step: json.loads(said[step].stdout) for step in STEPS[1:]})
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """From enqueue to the first line of the task, and what an idle worker costs, for every transport a job could be queued on.
 
-Run: ``python bench/dispatch.py [--messages 60] [--idle-s 10] [--only folder,redis]``. Prints a table; nothing else is
-needed for ``folder``, ``filesystem`` and ``sqlalchemy``; RabbitMQ and Redis are taken from
+Run: ``python -m bench.dispatch [--messages 60] [--idle-s 10] [--transports folder redis]``. ``folder`` is the embedded broker; nothing else
+is needed for it, ``filesystem`` and ``sqlalchemy`` (the library's own, for comparison); RabbitMQ and Redis are taken from
 ``HEIMDALL_TEST_BROKER_URL`` and ``HEIMDALL_TEST_REDIS_URL`` and left out where they do not answer.
 """
 
@@ -22,6 +22,7 @@ from pathlib import Path
 import psutil
 from celery import Celery
 
+from bench.reporting import print_table, summarize
 from heimdall.queue.celery_app import make_celery
 from heimdall.queue.names import QUEUE_KINDS, RUN_JOB, QueueNames
 
@@ -67,11 +68,11 @@ def serve(transport: str, folder: Path, prefix: str) -> None:
     ).start()
 
 
-def measure(transport: str, num_messages: int, idle_s: float) -> dict[str, float | str]:
+def measure(transport: str, num_messages: int, idle_s: float) -> dict[str, float]:
     prefix = f"bench-{uuid.uuid4().hex[:8]}"
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        command = [sys.executable, __file__, "--serve", transport, "--folder", name, "--prefix", prefix]
+        command = [sys.executable, "-m", "bench.dispatch", "--serve", transport, "--folder", name, "--prefix", prefix]
         worker = subprocess.Popen(command, stderr=(folder / "errors").open("w"))
         try:
             wait_for(lambda: (folder / "ready").exists(), 20, lambda: (folder / "errors").read_text()[-500:])
@@ -83,9 +84,7 @@ def measure(transport: str, num_messages: int, idle_s: float) -> dict[str, float
             idle_percent = 100 * (after.user + after.system - before.user - before.system) / took_s
             delays_ms, send_ms = send(build(transport, folder, prefix, is_worker=False), prefix, folder, num_messages)
             return {
-                "transport": transport,
-                "median_ms": statistics.median(delays_ms),
-                "p95_ms": statistics.quantiles(delays_ms, n=20)[-1],
+                **summarize(delays_ms),
                 "send_ms": statistics.median(send_ms),
                 "idle_percent": idle_percent,
                 "rss_mb": process.memory_info().rss / 1e6,
@@ -135,7 +134,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--messages", type=int, default=60)
     parser.add_argument("--idle-s", type=float, default=10.0)
-    parser.add_argument("--only", default=",".join(TRANSPORTS))
+    parser.add_argument("--transports", nargs="*", choices=TRANSPORTS, default=["folder"])
     parser.add_argument("--serve")
     parser.add_argument("--folder")
     parser.add_argument("--prefix")
@@ -143,16 +142,14 @@ def main() -> None:
     if options.serve:
         serve(options.serve, Path(options.folder), options.prefix)
         return
-    print(f"{'transport':<17}{'median ms':>10}{'p95 ms':>9}{'send ms':>9}{'idle CPU %':>12}{'RSS MB':>8}")
-    for transport in options.only.split(","):
+    rows = {}
+    for transport in options.transports:
         try:
-            row = measure(transport, options.messages, options.idle_s)
+            rows[transport] = measure(transport, options.messages, options.idle_s)
         except (SystemExit, OSError) as error:
-            print(f"{transport:<17}  left out: {error}")
-            continue
-        print(
-            f"{transport:<17}{row['median_ms']:>10.1f}{row['p95_ms']:>9.1f}{row['send_ms']:>9.1f}{row['idle_percent']:>12.2f}{row['rss_mb']:>8.0f}"
-        )
+            print(f"{transport} is left out: {error}")
+    if rows:
+        print_table("click to worker thread, ms", rows)
 
 
 if __name__ == "__main__":

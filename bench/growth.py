@@ -1,8 +1,9 @@
 """How cost grows: with the length of a run, the number of jobs, the number of clients. Processor time: neighbours disturb it less.
 
-Run: ``.venv/bin/python -m bench.growth [--full] [--plots docs/img]``. Wanted: a chart's view flat in the run's length, the first page flat
+Run: ``.venv/bin/python -m bench.growth [--full] [--write]``. Wanted: a chart's view flat in the run's length, the first page flat
 in the number of jobs, a worker's epoch flat in the epochs before it, memory of the server flat in the history that it serves. ``--full``
-goes to a million epochs, a hundred thousand jobs and 5 000 clients, and takes some ten minutes. ``--plots`` writes the pictures.
+goes to a million epochs, a hundred thousand jobs and 5 000 clients, and takes some ten minutes. ``--write`` writes the pictures and a table
+to docs.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import os
 import resource
 import statistics
 import tempfile
@@ -20,9 +22,11 @@ from pathlib import Path
 
 import psutil
 
+from bench.peers.report import describe_machine
 from bench.plotting import Point, draw_plot
 from bench.reads import FIVE, fill_jobs, fill_run
 from bench.reporting import print_table
+from bench.sections import FIGURES, replace_section
 from bench.serving import serve
 from bench.socket_latency import measure as measure_sockets
 from heimdall.bootstrap import Container
@@ -32,6 +36,7 @@ from tests.serving import make_container, make_report
 
 Lines = dict[str, list[Point]]
 ROUNDS = 3
+ROOT = Path(__file__).parents[1]
 
 
 def repeat(size: float, measure: Callable[[], float]) -> Point:
@@ -116,7 +121,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--full", action="store_true")
     parser.add_argument("--only", nargs="*", choices=["length", "jobs", "clients"], default=["length", "jobs", "clients"])
-    parser.add_argument("--plots", type=Path)
+    parser.add_argument("--write", action="store_true", help="write pictures and table to docs")
     options = parser.parse_args()
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
@@ -140,7 +145,23 @@ def main() -> None:
             for point in points
         }
         print_table(f"{title}, {y_label}", rows)
-    draw(remember(found), options.plots)
+    known = remember(found)
+    if options.write:
+        draw(known, ROOT / "docs" / "img")
+        replace_section(FIGURES, "growth", write_lines(known))
+
+
+def write_lines(known: dict[str, Lines]) -> list[str]:
+    """Return the part of docs/figures.md: the ends of each line, and the pictures."""
+    rows = [
+        f"| {PICTURES[key][0]}: {line} | {points[0].median:.3g} at {points[0].x:,.0f} | {points[-1].median:.3g} at {points[-1].x:,.0f} "
+        f"| {points[-1].median / points[0].median:.2f} | {PICTURES[key][2]} |"
+        for key, lines in known.items()
+        for line, points in lines.items()
+    ]
+    pictures = [f"![{PICTURES[key][0]}](img/growth-{key}.svg)" for key in known]
+    about = f"{datetime.now(UTC):%Y-%m-%d}, {describe_machine()}, load {os.getloadavg()[0]:.1f} at the end. Medians of {ROUNDS} rounds."
+    return [about, "", "| what | shortest | longest | longest over shortest | unit |", "|---|---|---|---|---|", *rows, "", *pictures]
 
 
 def remember(found: dict[str, Lines]) -> dict[str, Lines]:
@@ -153,13 +174,12 @@ def remember(found: dict[str, Lines]) -> dict[str, Lines]:
     return {key: {name: [Point(**point) for point in points] for name, points in lines.items()} for key, lines in known.items()}
 
 
-def draw(known: dict[str, Lines], folder: Path | None) -> None:
-    """Write the pictures where they are wanted."""
+def draw(known: dict[str, Lines], folder: Path) -> None:
+    """Write the pictures."""
     for key, lines in known.items():
         title, x_label, y_label = PICTURES[key]
         note = f"{datetime.now(UTC):%Y-%m-%d}, median and spread of {ROUNDS} rounds, bench/growth.py"
-        if folder:
-            (folder / f"growth-{key}.svg").write_text(draw_plot(title, x_label, y_label, lines, note))
+        (folder / f"growth-{key}.svg").write_text(draw_plot(title, x_label, y_label, lines, note))
 
 
 if __name__ == "__main__":

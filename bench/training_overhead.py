@@ -1,6 +1,6 @@
 """What the product's loop costs over a hand-written one: same data, same network, same optimizer, epochs interleaved.
 
-Run: ``.venv/bin/python -m bench.training_overhead [--pairs 30] [--json]``. Processor time of this process, so neighbours disturb less.
+Run: ``.venv/bin/python -m bench.training_overhead [--pairs 30]``. Processor time of this process, so neighbours disturb less.
 The hand-written loop reports nothing, cannot be paused and keeps no figures; the product's does all of it, into a sink that keeps nothing.
 Figure wanted: throughput ratio of at least 0.99.
 """
@@ -8,8 +8,6 @@ Figure wanted: throughput ratio of at least 0.99.
 from __future__ import annotations
 
 import argparse
-import json
-import statistics
 import tempfile
 import time
 from collections.abc import Callable
@@ -18,6 +16,7 @@ from pathlib import Path
 
 import torch
 
+from bench.reporting import print_table, summarize
 from heimdall.datasets.build import build_synthetic
 from heimdall.domain.datasets import Dataset, DatasetKind, DatasetStatus, SyntheticDatasetConfig
 from heimdall.domain.jobs import PendingAction, TrainingJobConfig
@@ -120,17 +119,19 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--pairs", type=int, default=30)
     parser.add_argument("--architecture", default="deepsets-s")
-    parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as name:
         request = make_request(Path(name), epochs=options.pairs + 1, architecture=options.architecture)
         stopwatch = Stopwatch(HandWritten(prepare_run(request)))
         train(request, stopwatch)
-    ours, theirs = (statistics.median(column) for column in zip(*stopwatch.pairs[1:], strict=True))
-    ratio = statistics.median(other / own for own, other in stopwatch.pairs[1:])
-    figures = {"ours_s_per_epoch": ours, "hand_written_s_per_epoch": theirs, "throughput_ratio": ratio, "pairs": len(stopwatch.pairs) - 1}
-    print(json.dumps(figures) if options.json else "\n".join(f"{key:26} {value:.4g}" for key, value in figures.items()))
+    pairs = stopwatch.pairs[1:]
+    rows = {
+        "ours, s of processor an epoch": summarize([own for own, _ in pairs]),
+        "hand-written, s of processor an epoch": summarize([other for _, other in pairs]),
+        "ratio of throughput, ours over hand-written": summarize([other / own for own, other in pairs]),
+    }
+    print_table("training loop against a hand-written one", rows)
 
 
 if __name__ == "__main__":

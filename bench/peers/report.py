@@ -1,4 +1,4 @@
-"""Medians, spreads and ratios of the rounds, as JSON and as the page ``docs/figures-peers.md``, which nobody writes by hand."""
+"""Medians, spreads and ratios of the rounds, as JSON and as a part of the page docs/figures.md, which nobody writes by hand."""
 
 from __future__ import annotations
 
@@ -67,15 +67,11 @@ def make_record(
     }
 
 
-def write_page(record: Mapping[str, Any], path: Path) -> None:
-    """Write the page."""
+def write_lines(record: Mapping[str, Any]) -> list[str]:
+    """Return the part of the page."""
     products = [name for name in PRODUCTS if name in record["versions"]]
     sizes, rounds = record["sizes"], record["sizes"]["rounds"]
     lines = [
-        "# Figures beside the peers",
-        "",
-        "<!-- Written by `make bench-peers`; do not edit. -->",
-        "",
         f"{record['at'][:10]}, {record['machine']}, load {record['load_at_start']:.1f} at the start. "
         f"{rounds} rounds, products interleaved in one run; medians, in brackets the least and the most of the rounds.",
         "`x 3.1` is the peer's figure over ours: over 1 ours is better (for throughput the reverse). Absolute times belong to this machine "
@@ -86,7 +82,7 @@ def write_page(record: Mapping[str, Any], path: Path) -> None:
         "|---|" + "---|" * (len(products) + 1),
         *(_write_row(name, row, products) for name, row in record["rows"].items()),
         "",
-        "## What the rows mean",
+        "What the rows mean:",
         "",
         f"- An epoch is five values. *Back to back*: {sizes['burst_epochs']} epochs as fast as they go; *paced*: {sizes['paced_epochs']}, "
         f"one every {sizes['gap_s']:g} s. Ours is the training thread's part; one beside it writes (SQLite, `synchronous=FULL`, ADR 0012).",
@@ -102,11 +98,11 @@ def write_page(record: Mapping[str, Any], path: Path) -> None:
     if record["problems"]:
         lines += [
             "",
-            "## Not measured",
+            "Not measured:",
             "",
             *(f"- {name}: {line}" for name, found in record["problems"].items() for line in dict.fromkeys(found)),
         ]
-    path.write_text("\n".join(lines) + "\n")
+    return lines
 
 
 def _write_row(name: str, row: Mapping[str, Mapping[str, float]], products: list[str]) -> str:

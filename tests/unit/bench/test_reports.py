@@ -9,14 +9,14 @@ from bench.beside_peers import Comparison
 from bench.heap import sum_kinds
 from bench.peers.measuring import QUICK, Sizes
 from bench.peers.products import PRODUCTS
-from bench.peers.report import summarize_rounds, write_page
+from bench.peers.report import summarize_rounds, write_lines
 from bench.plotting import Point, draw_plot
 from bench.soak import Viewer, find_losses, slope_mb_per_min
 
 SVG = "{http://www.w3.org/2000/svg}"
 
 
-def test_the_page_beside_the_peers_keeps_rows_where_a_peer_wins(tmp_path) -> None:
+def test_the_page_beside_the_peers_keeps_rows_where_a_peer_wins() -> None:
     name, throughput = "epoch back to back, ms", "training throughput with / without"
     rounds = {
         "heimdall": [{name: value, throughput: 0.9} for value in (2.0, 4.0, 3.0)],
@@ -35,9 +35,7 @@ def test_the_page_beside_the_peers_keeps_rows_where_a_peer_wins(tmp_path) -> Non
         "rows": rows,
         "problems": {"aim": ["live: it did not start", "live: it did not start"]},
     }
-    page = tmp_path / "page.md"
-    write_page(record, page)
-    lines = page.read_text().splitlines()
+    lines = write_lines(record)
     assert f"| {name} | 3 (2-4) | - | 1.5 (1-2) x 0.5 | trackio |" in lines
     assert f"| {throughput} | 0.9 (0.9-0.9) | - | 0.45 (0.45-0.45) x 2 | heimdall |" in lines
     assert any(line.startswith("**Crowded**") for line in lines)
