@@ -97,7 +97,7 @@ def measure_stages(folder: Path, database_url: str, num_writers: int, num_epochs
     free_commits_per_s = commits_per_s
     if database_url:
         with own_table(database_url):
-            free_commits_per_s = count_commits(database_url, 16, 2, is_locked=False)
+            free_commits_per_s = count_commits(database_url, 16, 2, way="free")
     return Stages(commits_per_s, free_commits_per_s, bulk_rows_per_s, tail_us, delivery_us, epoch_bytes, writer_ms)
 
 

@@ -121,7 +121,7 @@ class JobRepository(Protocol):
     def fingerprint(self) -> str:
         """Return a short text that changes whenever any job is added, changed or removed (for ETags).
 
-        Costs the same for any number of jobs. Relies on an event for each step of ``last_seq``.
+        Costs the same for any number of jobs. Relies on an event for each step of ``last_seq``. Needs ``read(settled=True)``.
         """
 
     def claim(self, job_id: str, *, worker_id: str, lease_until: datetime, now: datetime) -> Job | None:
@@ -203,8 +203,21 @@ class MetricRepository(Protocol):
         """Remove rows beyond ``epoch`` (never needed by resume, which overwrites; for repair)."""
 
 
+@dataclass(frozen=True)
+class LogPage:
+    """Settled events of the whole log in order; ``is_held_back`` says that newer ones wait for an earlier one still being written."""
+
+    events: list[StoredEvent]
+    is_held_back: bool
+
+
 class EventRepository(Protocol):
-    """The durable, numbered log. Positions grow in commit order as seen by readers."""
+    """The durable, numbered log.
+
+    Positions are in no order of commits, but a position is *settled* once nothing at or below it can appear any more, and readers
+    of the whole log are given settled events alone: who has read up to a position has everything up to it. Numbers may be left out.
+    What speaks of the whole log needs ``read(settled=True)``.
+    """
 
     def append(self, job_id: str, *, seq: int, type: EventType, payload: dict[str, Any], now: datetime) -> None:
         """Append in the transaction that changed the job; ``seq`` is the job's ``last_seq`` after that change."""
@@ -212,11 +225,18 @@ class EventRepository(Protocol):
     def list_of_job(self, job_id: str, *, since: int = 0, limit: int = 1000) -> list[StoredEvent]:
         """Return the job's events with ``seq > since`` in order."""
 
-    def list_all(self, *, since: int = 0, limit: int = 1000) -> list[StoredEvent]:
-        """Return events with ``position > since`` in commit order."""
+    def read_page(self, *, since: int = 0, limit: int = 1000) -> LogPage:
+        """Return settled events with ``position > since`` in order; ``since`` is one that the reader was given, or 0.
 
-    def last_position(self) -> int:
-        """Return the newest committed position, 0 for an empty log."""
+        Where events are held back no doorbell need ring when they come free: look again soon.
+        """
+
+    def last_position(self, *, known: int = 0) -> int:
+        """Return the newest settled position, 0 for an empty log.
+
+        ``known`` is what a reader was given before, by whatever process: returned where it is newer, unless the log has nothing
+        that new (it is of another database).
+        """
 
 
 class AuditRepository(Protocol):
@@ -325,8 +345,8 @@ class Store(Protocol):
     def write(self) -> AbstractContextManager[Transaction]:
         """Open a write transaction: committed on a clean exit, rolled back on any exception."""
 
-    def read(self) -> AbstractContextManager[Transaction]:
-        """Open a consistent read."""
+    def read(self, *, settled: bool = False) -> AbstractContextManager[Transaction]:
+        """Open a consistent read; ``settled`` where it asks for the whole log or the jobs' fingerprint. It reads the newest data."""
 
     def ping(self) -> None:
         """Raise UnavailableError where the database does not answer."""

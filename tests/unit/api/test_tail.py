@@ -28,11 +28,11 @@ class FlakyStore(MemoryStore):
     num_reads = 0
 
     @contextmanager
-    def read(self) -> Iterator[Any]:
+    def read(self, *, settled: bool = False) -> Iterator[Any]:
         self.num_reads += 1
         if self.is_unreadable:
             raise UnavailableError("The database does not answer.")
-        with super().read() as tx:
+        with super().read(settled=settled) as tx:
             yield tx
 
     def append(self, count: int = 1) -> None:
