@@ -70,7 +70,7 @@ def measure_stages(folder: Path, database_url: str, num_writers: int, num_epochs
     """Measure every stage here."""
     container = make_container(folder, **({"database_url": database_url} if database_url else {}))
     claims = [make_job(container)[1] for _ in range(num_writers)]
-    with container.store.read() as tx:
+    with container.store.read(settled=True) as tx:
         start = tx.events.last_position()
     before_bytes = database_bytes(container, database_url)
     command = [sys.executable, "-m", "bench.load", "--database-url", database_url, "--be"]
@@ -123,8 +123,8 @@ def time_tail(container: Container, start: int) -> float:
     """Return us of processor for reading one event of the log, in the tail's batches."""
     num_events, position, busy_s = 0, start, time.thread_time()
     while True:
-        with container.store.read() as tx:
-            events = tuple(tx.events.list_all(since=position, limit=1000))
+        with container.store.read(settled=True) as tx:
+            events = tuple(tx.events.read_page(since=position, limit=1000).events)
         if not events:
             return 1e6 * (time.thread_time() - busy_s) / num_events
         num_events, position = num_events + len(events), events[-1].position

@@ -100,18 +100,15 @@ class SqlEvents:
     def read_page(self, *, since: int = 0, limit: int = 1000) -> LogPage:
         """Return settled events with ``position > since``, which the reader has all up to, in order."""
         found = [_event(row) for row in self._connection.execute(_ALL, {"since": bounded(since, MAX_POSITION), "most": limit})]
-        settled = max(since, self.horizon)
-        for number, event in enumerate(found):
+        settled, num_settled = max(since, self.horizon), 0
+        for event in found:
             # The very next one is settled whatever the horizon: nothing fits in between.
             if event.position > settled + 1:
-                return self._page(found[:number], is_held_back=True)
-            settled = max(settled, event.position)
-        return self._page(found, is_held_back=False)
-
-    def _page(self, found: list[StoredEvent], *, is_held_back: bool) -> LogPage:
-        if found:
-            self._mark.note(found[-1].position)
-        return LogPage(found, is_held_back=is_held_back)
+                break
+            settled, num_settled = max(settled, event.position), num_settled + 1
+        if num_settled and since <= self.horizon:  # else it rests on the word of a reader, which binds nobody else
+            self._mark.note(found[num_settled - 1].position)
+        return LogPage(found[:num_settled], is_held_back=num_settled < len(found))
 
     def last_position(self, *, known: int = 0) -> int:
         """Return the newest settled position, 0 for an empty log, or ``known`` where it is newer and in the log's range."""
