@@ -1,7 +1,7 @@
 """The durable event log in SQL.
 
 Appended events wait in the transaction and are inserted as its last act: what holds back the readers of the whole log on
-PostgreSQL (``settled.py``) is then held back for the commit alone.
+PostgreSQL (``settled.py``) then lasts for the commit alone.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """How far the event log is settled on PostgreSQL: up to which position nothing can appear any more.
 
-Positions come from a sequence before the commit, so a later one can be seen first. Writers do not wait for each other: each
-takes a *shared* advisory lock, whose key is a lower bound of the positions that it will draw, then draws them. A reader looks, in this order, at
+Positions come from a sequence before the commit, so a later one can be seen first. Writers do not wait for each other: each takes a
+*shared* advisory lock, whose key is a lower bound of the positions that it will draw, then draws them. A reader looks, in this order, at
 
 1. the sequence: every position up to its value has been drawn, each by a writer that held its lock by then;
 2. the locks: PostgreSQL lets go of a transaction's locks after its commit is visible, so a writer without one has ended;
@@ -40,7 +40,8 @@ _HORIZON: Final = f"""
 SELECT least(
     sequence.drawn,
     (SELECT min(writer.bound) - 1 FROM (
-        SELECT CASE objsubid WHEN 1 THEN ((CAST(classid AS bigint) & {2 ** (_BITS - 32) - 1}) << 32) | CAST(objid AS bigint) ELSE 1 END AS bound
+        SELECT CASE objsubid WHEN 2 THEN 1 ELSE ((CAST(classid AS bigint) & {2 ** (_BITS - 32) - 1}) << 32) | CAST(objid AS bigint) END
+            AS bound
         FROM pg_locks
         WHERE locktype = 'advisory' AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
             AND (objsubid = 1 AND CAST(classid AS bigint) >> {_BITS - 32} = {_CLASS}
