@@ -22,7 +22,7 @@ _WAIT_S: Final = 1.0
 _LINGER_S: Final = 2.0
 """s that the reader goes on without any socket, so that a reload does not stop and start it."""
 _HELD_BACK_S: Final = 0.03
-"""s after which the log is read again where an earlier event, still being written, holds others back: one that is given up rings nothing."""
+"""s after which the log is read again where an earlier event, still being written, holds others back: if given up it rings nothing."""
 _BATCH: Final = 1000
 _MAX_TICKS_PER_S: Final = 4
 _MAX_TICKING_JOBS: Final = 1000
