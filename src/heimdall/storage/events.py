@@ -12,8 +12,8 @@ from typing import Any, Final
 from sqlalchemy import Connection, bindparam, func, select
 
 from heimdall.domain.errors import ConflictError
+from heimdall.domain.event_log import LogPage
 from heimdall.domain.events import EventType, StoredEvent
-from heimdall.domain.ports import LogPage
 from heimdall.storage.column_types import encode_json
 from heimdall.storage.dialects import Dialect
 from heimdall.storage.driver import DriverStatement, instant_value

@@ -10,9 +10,10 @@ import orjson
 
 from heimdall.domain.audit import AuditEntry, AuditQuery
 from heimdall.domain.base import format_instant
+from heimdall.domain.event_log import LogPage
 from heimdall.domain.events import EventType, StoredEvent
 from heimdall.domain.metrics import VALUE_FIELDS, RawRow, TrainingMetric
-from heimdall.domain.ports import LogLine, LogPage
+from heimdall.domain.ports import LogLine
 from heimdall.domain.summaries import Overview
 from heimdall.storage.column_types import clean_text, encode_json
 from heimdall.storage.events import MAX_INTEGER, event_taken

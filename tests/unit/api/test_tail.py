@@ -15,9 +15,10 @@ from heimdall.api.subscribers import Subscriber
 from heimdall.api.tail import EventTail
 from heimdall.bootstrap import SystemClock
 from heimdall.domain.errors import UnavailableError
+from heimdall.domain.event_log import LogPage
 from heimdall.domain.events import EventType, Tick
 from heimdall.domain.jobs import Job, TrainingJobConfig
-from heimdall.domain.ports import LogPage, Signal
+from heimdall.domain.ports import Signal
 from heimdall.storage.memory import MemoryStore
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
