@@ -140,7 +140,7 @@ def time_writer(container: Container, num_epochs: int) -> float:
 
 
 def plan(stages: Stages, demand: Demand) -> dict[str, dict[str, float]]:
-    """Return how many of each the demand needs: as it is, and with batches, positions without a lock, partitions and coalescing."""
+    """Return how many of each the demand needs: as it is, and with batches, writers that share flushes, partitions and coalescing."""
     commits = demand.rows_per_s / ROWS_A_TRANSACTION
     frames_today = demand.viewers * demand.rows_per_s / demand.jobs
     frames = demand.viewers * min(FRAMES_A_VIEWER_S, demand.rows_per_s / demand.jobs)
