@@ -185,6 +185,8 @@ class SqlStore:
                 horizon = max(self._mark.position, read_horizon(connection))
             self._begin(connection, "BEGIN", "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY" if is_by_hand else None)
             yield SqlTransaction(connection, self._dialect, self._mark, horizon)
+            if is_by_hand:
+                connection.commit()  # after a rollback the driver would forget the statements that it prepared
 
     def _begin(self, connection: Connection, sqlite_words: str, postgresql_words: str | None = None) -> None:
         connection.begin()
