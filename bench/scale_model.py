@@ -70,7 +70,7 @@ def measure_stages(folder: Path, database_url: str, num_writers: int, num_epochs
     """Measure every stage here."""
     container = make_container(folder, **({"database_url": database_url} if database_url else {}))
     claims = [make_job(container)[1] for _ in range(num_writers)]
-    with container.store.read() as tx:
+    with container.store.read(settled=True) as tx:
         start = tx.events.last_position()
     before_bytes = database_bytes(container, database_url)
     command = [sys.executable, "-m", "bench.load", "--database-url", database_url, "--be"]
@@ -97,7 +97,7 @@ def measure_stages(folder: Path, database_url: str, num_writers: int, num_epochs
     free_commits_per_s = commits_per_s
     if database_url:
         with own_table(database_url):
-            free_commits_per_s = count_commits(database_url, 16, 2, is_locked=False)
+            free_commits_per_s = count_commits(database_url, 16, 2, way="free")
     return Stages(commits_per_s, free_commits_per_s, bulk_rows_per_s, tail_us, delivery_us, epoch_bytes, writer_ms)
 
 
@@ -123,8 +123,8 @@ def time_tail(container: Container, start: int) -> float:
     """Return us of processor for reading one event of the log, in the tail's batches."""
     num_events, position, busy_s = 0, start, time.thread_time()
     while True:
-        with container.store.read() as tx:
-            events = tuple(tx.events.list_all(since=position, limit=1000))
+        with container.store.read(settled=True) as tx:
+            events = tuple(tx.events.read_page(since=position, limit=1000).events)
         if not events:
             return 1e6 * (time.thread_time() - busy_s) / num_events
         num_events, position = num_events + len(events), events[-1].position
@@ -140,7 +140,7 @@ def time_writer(container: Container, num_epochs: int) -> float:
 
 
 def plan(stages: Stages, demand: Demand) -> dict[str, dict[str, float]]:
-    """Return how many of each the demand needs: as it is, and with batches, positions without a lock, partitions and coalescing."""
+    """Return how many of each the demand needs: as it is, and with batches, writers that share flushes, partitions and coalescing."""
     commits = demand.rows_per_s / ROWS_A_TRANSACTION
     frames_today = demand.viewers * demand.rows_per_s / demand.jobs
     frames = demand.viewers * min(FRAMES_A_VIEWER_S, demand.rows_per_s / demand.jobs)

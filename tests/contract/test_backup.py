@@ -61,13 +61,13 @@ class Instance:
         return found
 
     def rows(self) -> dict[str, Any]:
-        with self.store.read() as tx:
+        with self.store.read(settled=True) as tx:
             jobs = tx.jobs.find(JobQuery()).items
             return {
                 "jobs": jobs,
                 "metrics": [tx.metrics.find(job.id) for job in jobs],
                 "logs": [tx.logs.find(job.id) for job in jobs],
-                "events": tx.events.list_all(),
+                "events": tx.events.read_page().events,
                 "datasets": tx.datasets.find_all(),
                 "audit": tx.audit.find(AuditQuery()),
                 "models": [tx.models.get(model.id) for model in tx.models.find_all()],
@@ -142,7 +142,7 @@ def test_what_is_restored_is_what_was_saved(make_instance: Callable[..., Instanc
     with new.store.write() as tx:
         assert tx.upkeep.list_buried() == []
         tx.events.append("next", seq=1, type=EventType.UPDATED, payload={}, now=NOW)
-    with new.store.read() as tx:
+    with new.store.read(settled=True) as tx:
         assert tx.events.last_position() == 3
         # Columns that are not the entity's came along: a repeated create finds its job.
         assert tx.jobs.find_idempotent("done") is not None

@@ -40,7 +40,7 @@ def test_an_exception_rolls_everything_back(store: Store) -> None:
 
     with pytest.raises(ZeroDivisionError):
         write_everything_and_fail()
-    with store.read() as tx:
+    with store.read(settled=True) as tx:
         assert tx.jobs.find(JobQuery()).total == 0
         assert tx.metrics.find(job.id) == []
         assert tx.events.last_position() == 0

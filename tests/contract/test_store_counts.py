@@ -130,17 +130,17 @@ def test_the_validator_changes_with_what_no_event_tells(store: Store) -> None:
     token = claim(store, job)
     seen = set()
     for number in range(150):
-        with store.read() as tx:
+        with store.read(settled=True) as tx:
             job = tx.jobs.get(job.id)
             seen.add(tx.jobs.fingerprint())
         with store.write() as tx:
             tx.jobs.save(job.evolve(version=job.version + 1, notice=str(number)), expected_version=job.version)
     assert len(seen) == 150
-    with store.read() as tx:
+    with store.read(settled=True) as tx:
         before = tx.jobs.fingerprint()
     with store.write() as tx:
         tx.jobs.heartbeat(token, lease_until=NOW, now=NOW)
-    with store.read() as tx:
+    with store.read(settled=True) as tx:
         assert tx.jobs.fingerprint() == before, "a sign of life is no change of the list"
 
 
@@ -154,9 +154,9 @@ def test_a_change_that_is_committed_late_changes_the_validator(backend: Backend)
         tx.jobs.save(jobs[0].evolve(notice="early", version=jobs[0].version + 1), expected_version=jobs[0].version)
         with second.write() as other:
             other.jobs.save(jobs[1].evolve(notice="late", version=jobs[1].version + 1), expected_version=jobs[1].version)
-        with second.read() as other:
+        with second.read(settled=True) as other:
             before = other.jobs.fingerprint()
-    with second.read() as other:
+    with second.read(settled=True) as other:
         assert other.jobs.fingerprint() != before
 
 
@@ -172,11 +172,11 @@ def test_a_failed_create_counts_nothing(store: Store) -> None:
 def test_an_epoch_changes_the_validator_and_no_count(store: Store) -> None:
     job = add(store, a_job())
     token = claim(store, job)
-    with store.read() as tx:
+    with store.read(settled=True) as tx:
         before, counts = tx.jobs.fingerprint(), tx.jobs.count_by_status()
     with store.write() as tx:
         stamp = tx.jobs.record_progress(token, an_update())
         tx.events.append(job.id, seq=stamp.seq, type=EventType.PROGRESS, payload={}, now=NOW)
-    with store.read() as tx:
+    with store.read(settled=True) as tx:
         assert tx.jobs.fingerprint() != before
         assert tx.jobs.count_by_status() == counts

@@ -268,11 +268,11 @@ def test_deleting_a_job_leaves_only_the_record_of_it(store: Store) -> None:
     with store.write() as tx:
         tx.jobs.delete(job.id)
         tx.events.append(job.id, seq=2, type=EventType.DELETED, payload={}, now=NOW)
-    with store.read() as tx:
+    with store.read(settled=True) as tx:
         assert tx.metrics.find(job.id) == []
         assert tx.logs.find(job.id) == []
         assert [event.type for event in tx.events.list_of_job(job.id)] == [EventType.DELETED]
-        assert [(event.job_id, event.position) for event in tx.events.list_all()] == [(other.id, 2), (job.id, 3)]
+        assert [(event.job_id, event.position) for event in tx.events.read_page().events] == [(other.id, 2), (job.id, 3)]
         assert len(tx.metrics.find(other.id)) == 1
     with pytest.raises(NotFoundError), store.write() as tx:
         tx.jobs.delete(job.id)
@@ -283,8 +283,8 @@ def test_the_order_of_delete_and_its_event_does_not_matter(store: Store) -> None
     with store.write() as tx:
         tx.events.append(job.id, seq=1, type=EventType.DELETED, payload={}, now=NOW)
         tx.jobs.delete(job.id)
-    with store.read() as tx:
-        assert [event.type for event in tx.events.list_all()] == [EventType.DELETED]
+    with store.read(settled=True) as tx:
+        assert [event.type for event in tx.events.read_page().events] == [EventType.DELETED]
 
 
 # The list
@@ -382,7 +382,7 @@ def test_the_fingerprint_changes_with_every_change(store: Store) -> None:
     seen = set()
 
     def look() -> None:
-        with store.read() as tx:
+        with store.read(settled=True) as tx:
             value = tx.jobs.fingerprint()
             assert value == tx.jobs.fingerprint()
         assert value not in seen

@@ -80,7 +80,7 @@ def test_rows_of_the_first_schema_survive_to_the_newest(engine: Engine, url: str
         )
     store = SqlStore(url)
     store.migrate()
-    with store.read() as tx:
+    with store.read(settled=True) as tx:
         assert tx.jobs.get("j") == Job(
             id="j", name="old", created_at=NOW, config=TrainingJobConfig(job_name="old", dataset_id="d"), total_epochs=50, dataset_id="d"
         )

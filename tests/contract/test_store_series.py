@@ -198,16 +198,16 @@ def test_events_are_numbered_in_the_order_of_commits(store: Store) -> None:
         tx.events.append(a.id, seq=2, type=EventType.STARTED, payload={}, now=NOW)
     with store.write() as tx:
         tx.events.append(b.id, seq=1, type=EventType.UPDATED, payload={}, now=NOW)
-    with store.read() as tx:
-        everything = tx.events.list_all()
+    with store.read(settled=True) as tx:
+        everything = tx.events.read_page().events
         assert [(event.position, event.job_id, event.seq) for event in everything] == [(1, a.id, 1), (2, a.id, 2), (3, b.id, 1)]
         assert everything[0].payload == payload
         assert everything[0].created_at == NOW
         assert everything[0].type is EventType.UPDATED
-        assert [event.position for event in tx.events.list_all(since=1, limit=1)] == [2]
+        assert [event.position for event in tx.events.read_page(since=1, limit=1).events] == [2]
         assert [event.seq for event in tx.events.list_of_job(a.id, since=1)] == [2]
         assert tx.events.list_of_job(a.id, since=2**80) == []
-        assert tx.events.list_all(since=2**80) == []
+        assert tx.events.read_page(since=2**80).events == []
         assert tx.events.last_position() == 3
 
 
@@ -221,8 +221,8 @@ def test_a_number_of_a_jobs_log_is_given_once(store: Store) -> None:
         tx.events.append(job.id, seq=2, type=EventType.UPDATED, payload={}, now=NOW)
         with pytest.raises(ConflictError):
             tx.events.append(job.id, seq=2, type=EventType.UPDATED, payload={}, now=NOW)
-    with store.read() as tx:
-        assert len(tx.events.list_all()) == 2
+    with store.read(settled=True) as tx:
+        assert len(tx.events.read_page().events) == 2
 
 
 def test_a_polling_reader_never_steps_over_an_event(backend: Any) -> None:
@@ -244,8 +244,8 @@ def test_a_polling_reader_never_steps_over_an_event(backend: Any) -> None:
     def poll() -> None:
         while True:
             is_last_look = is_done.is_set()
-            with reader.read() as tx:
-                found = tx.events.list_all(since=seen[-1][0] if seen else 0)
+            with reader.read(settled=True) as tx:
+                found = tx.events.read_page(since=seen[-1][0] if seen else 0).events
             seen.extend((event.position, event.job_id, event.seq) for event in found)
             if is_last_look:
                 return

@@ -61,7 +61,7 @@ def old_url(request: pytest.FixtureRequest, tmp_path: Path, revision: str) -> st
 def test_the_rows_of_a_released_schema_are_all_there_after_the_upgrade(old_url: str, revision: str) -> None:
     store = SqlStore(old_url)
     store.migrate()
-    with store.read() as tx:
+    with store.read(settled=True) as tx:
         jobs = {job.name: job for job in tx.jobs.find(JobQuery()).items}
         assert {name: job.status for name, job in jobs.items()} == {
             "first light": JobStatus.COMPLETED,
@@ -79,13 +79,13 @@ def test_the_rows_of_a_released_schema_are_all_there_after_the_upgrade(old_url: 
             "Valley": DatasetStatus.READY,
             "Broken": DatasetStatus.FAILED,
         }
-        deleted = [event for event in tx.events.list_all() if event.type is EventType.DELETED]
+        deleted = [event for event in tx.events.read_page().events if event.type is EventType.DELETED]
         assert len(deleted) == 1
         last = tx.events.last_position()
         assert [entry.who for entry in tx.audit.find(AuditQuery())] == (["sub-7", "local"] if revision >= "0003" else [])
     with store.write() as tx:
         tx.events.append("new", seq=1, type=EventType.UPDATED, payload={}, now=model.created_at)
-    with store.read() as tx:
+    with store.read(settled=True) as tx:
         assert tx.events.last_position() == last + 1
     store.close()
 

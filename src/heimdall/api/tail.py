@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import OrderedDict, deque
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -20,6 +21,8 @@ _WAIT_S: Final = 1.0
 """s after which the log is read although no doorbell rang: losing the bell loses no event."""
 _LINGER_S: Final = 2.0
 """s that the reader goes on without any socket, so that a reload does not stop and start it."""
+_HELD_BACK_S: Final = 0.03
+"""s after which the log is read again where an earlier event, still being written, holds others back: if given up it rings nothing."""
 _BATCH: Final = 1000
 _MAX_TICKS_PER_S: Final = 4
 _MAX_TICKING_JOBS: Final = 1000
@@ -28,12 +31,11 @@ _MAX_OFFERS: Final = 10_000
 
 @dataclass(frozen=True)
 class _Batch:
-    events: tuple[StoredEvent, ...] = ()
-    ticks: tuple[Tick, ...] = ()
+    """What a look brought; the next one is due at ``due_s`` of the monotonic clock, whatever rings before."""
 
-    @property
-    def is_full(self) -> bool:
-        return len(self.events) >= _BATCH
+    events: Sequence[StoredEvent]
+    ticks: tuple[Tick, ...]
+    due_s: float
 
 
 class EventTail:
@@ -124,13 +126,13 @@ class EventTail:
                 # After the subscription to the doorbell: what is committed in between is rung for.
                 self.position = await loop.run_in_executor(executor, self._read_position)
                 self._is_following.set()
-            wait_s = 0.0
+            due_s = 0.0
             alone_since: float | None = None
             while True:
-                batch = await loop.run_in_executor(executor, self._poll, watcher, self.position, wait_s)
+                batch = await loop.run_in_executor(executor, self._poll, watcher, self.position, due_s)
                 self._on_success()
                 await self._hand_out(batch)
-                wait_s = 0.0 if batch.is_full else _WAIT_S
+                due_s = batch.due_s
                 if self.num_clients:
                     alone_since = None
                     continue
@@ -142,15 +144,18 @@ class EventTail:
             watcher.close()
 
     def _read_position(self) -> int:
-        with self._store.read() as tx:
+        with self._store.read(settled=True) as tx:
             return tx.events.last_position()
 
-    def _poll(self, watcher: Watcher, position: int, wait_s: float) -> _Batch:
-        signal = watcher.wait(wait_s)
-        if signal.ticks and not signal.has_events:
-            return _Batch(ticks=signal.ticks)
-        with self._store.read() as tx:
-            return _Batch(tuple(tx.events.list_all(since=position, limit=_BATCH)), signal.ticks)
+    def _poll(self, watcher: Watcher, position: int, due_s: float) -> _Batch:
+        signal = watcher.wait(max(0.0, due_s - time.monotonic()))
+        if signal.ticks and not signal.has_events and time.monotonic() < due_s:
+            return _Batch((), signal.ticks, due_s)
+        with self._store.read(settled=True) as tx:
+            page = tx.events.read_page(since=position, limit=_BATCH)
+        if len(page.events) >= _BATCH:
+            return _Batch(page.events, signal.ticks, 0.0)
+        return _Batch(page.events, signal.ticks, time.monotonic() + (_HELD_BACK_S if page.is_held_back else _WAIT_S))
 
     async def _hand_out(self, batch: _Batch) -> None:
         # Ticks first: an event supersedes older ticks of its job that still wait.

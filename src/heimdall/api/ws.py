@@ -145,17 +145,18 @@ class _Connection:
 
     async def _greet(self) -> None:
         """Send ``connected`` and settle where the replay begins."""
-        last_seq, job = await asyncio.to_thread(self._read_start)
+        last_seq, job = await asyncio.to_thread(self._read_start, self._since or 0)
         if self._since is None:
             self._subscriber.cursor = last_seq if self._subscriber.job_id is None else 0
         else:
             self._subscriber.cursor = min(self._since, last_seq)
         await self._send_text(self._write_reply(EventType.CONNECTED, {"last_seq": last_seq, "job": job}))
 
-    def _read_start(self) -> tuple[int, orjson.Fragment | None]:
-        with self._container.store.read() as tx:
+    def _read_start(self, since: int) -> tuple[int, orjson.Fragment | None]:
+        of_all = self._subscriber.job_id is None
+        with self._container.store.read(settled=of_all) as tx:
             if self._subscriber.job_id is None:
-                return tx.events.last_position(), None
+                return tx.events.last_position(known=since), None
             job = tx.jobs.get(self._subscriber.job_id)
             return job.last_seq, orjson.Fragment(job.model_dump_json())
 
@@ -170,9 +171,10 @@ class _Connection:
                 return
 
     def _read_page(self, since: int) -> list[StoredEvent]:
-        with self._container.store.read() as tx:
+        of_all = self._subscriber.job_id is None
+        with self._container.store.read(settled=of_all) as tx:
             if self._subscriber.job_id is None:
-                return tx.events.list_all(since=since, limit=_PAGE)
+                return tx.events.read_page(since=since, limit=_PAGE).events
             return tx.events.list_of_job(self._subscriber.job_id, since=since, limit=_PAGE)
 
     async def _send_event(self, number: int, delivery: Delivery) -> None:

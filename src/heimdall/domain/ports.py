@@ -12,11 +12,12 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, BinaryIO, Generic, Literal, Protocol, TypeVar
+from typing import BinaryIO, Generic, Literal, Protocol, TypeVar
 
 from heimdall.domain.audit import AuditEntry, AuditQuery
 from heimdall.domain.datasets import Dataset
-from heimdall.domain.events import EventType, StoredEvent, Tick
+from heimdall.domain.event_log import EventRepository
+from heimdall.domain.events import Tick
 from heimdall.domain.jobs import Claim, DeviceInfo, Job, JobStatus, PendingAction
 from heimdall.domain.metrics import VALUE_FIELDS, RawRow, TrainingMetric
 from heimdall.domain.models import Examination, OnCheck, TrainedModel, TrainedModelDetail
@@ -121,7 +122,7 @@ class JobRepository(Protocol):
     def fingerprint(self) -> str:
         """Return a short text that changes whenever any job is added, changed or removed (for ETags).
 
-        Costs the same for any number of jobs. Relies on an event for each step of ``last_seq``.
+        Costs the same for any number of jobs. Relies on an event for each step of ``last_seq``. Needs ``read(settled=True)``.
         """
 
     def claim(self, job_id: str, *, worker_id: str, lease_until: datetime, now: datetime) -> Job | None:
@@ -201,22 +202,6 @@ class MetricRepository(Protocol):
 
     def delete_after(self, job_id: str, epoch: int) -> int:
         """Remove rows beyond ``epoch`` (never needed by resume, which overwrites; for repair)."""
-
-
-class EventRepository(Protocol):
-    """The durable, numbered log. Positions grow in commit order as seen by readers."""
-
-    def append(self, job_id: str, *, seq: int, type: EventType, payload: dict[str, Any], now: datetime) -> None:
-        """Append in the transaction that changed the job; ``seq`` is the job's ``last_seq`` after that change."""
-
-    def list_of_job(self, job_id: str, *, since: int = 0, limit: int = 1000) -> list[StoredEvent]:
-        """Return the job's events with ``seq > since`` in order."""
-
-    def list_all(self, *, since: int = 0, limit: int = 1000) -> list[StoredEvent]:
-        """Return events with ``position > since`` in commit order."""
-
-    def last_position(self) -> int:
-        """Return the newest committed position, 0 for an empty log."""
 
 
 class AuditRepository(Protocol):
@@ -325,8 +310,8 @@ class Store(Protocol):
     def write(self) -> AbstractContextManager[Transaction]:
         """Open a write transaction: committed on a clean exit, rolled back on any exception."""
 
-    def read(self) -> AbstractContextManager[Transaction]:
-        """Open a consistent read."""
+    def read(self, *, settled: bool = False) -> AbstractContextManager[Transaction]:
+        """Open a consistent read; ``settled`` where it asks for the whole log or the jobs' fingerprint. It reads the newest data."""
 
     def ping(self) -> None:
         """Raise UnavailableError where the database does not answer."""

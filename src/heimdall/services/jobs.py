@@ -214,7 +214,7 @@ class JobService:
 
     def list_fingerprint(self) -> str:
         """Return a text that changes whenever any job does."""
-        with self._store.read() as tx:
+        with self._store.read(settled=True) as tx:
             return tx.jobs.fingerprint()
 
     def count_by_status(self) -> dict[JobStatus, int]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from sqlalchemy import Connection, insert, select
 
 from heimdall.domain.audit import AuditEntry, AuditQuery
-from heimdall.storage.events import MAX_POSITION, bounded
+from heimdall.storage.events import bounded
+from heimdall.storage.settled import MAX_POSITION
 from heimdall.storage.tables import audit
 
 

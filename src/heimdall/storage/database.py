@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cached_property
 from typing import Any
 
@@ -22,15 +22,18 @@ from heimdall.storage.jobs import SqlJobs
 from heimdall.storage.logs import SqlLogs
 from heimdall.storage.metrics import SqlMetrics
 from heimdall.storage.models import SqlModels
+from heimdall.storage.settled import MAX_POSITION, SettledMark, read_horizon, ring
 from heimdall.storage.upkeep import SqlUpkeep
 
 
 class SqlTransaction:
     """All repositories on one transaction. Not for sharing between threads."""
 
-    def __init__(self, connection: Connection, dialect: Dialect) -> None:
+    def __init__(self, connection: Connection, dialect: Dialect, mark: SettledMark, horizon: int | None = None) -> None:
         self._connection = connection
         self._dialect = dialect
+        self._mark = mark
+        self._horizon = horizon
 
     @property
     def connection(self) -> Connection:
@@ -40,7 +43,7 @@ class SqlTransaction:
     @cached_property
     def events(self) -> SqlEvents:
         """The event log."""
-        return SqlEvents(self._connection, self._dialect)
+        return SqlEvents(self._connection, self._dialect, horizon=self._horizon, mark=self._mark)
 
     @cached_property
     def jobs(self) -> SqlJobs:
@@ -142,6 +145,7 @@ class SqlStore:
         self.busy_timeout_s = busy_timeout_s
         self._bounded_begin = f"BEGIN; SET LOCAL idle_in_transaction_session_timeout = '{int(idle_writer_s * 1000)}ms'"
         self._dialect = Dialect("sqlite" if self.url.get_backend_name() == "sqlite" else "postgresql")
+        self._mark = SettledMark()
         self._inherited: _Pool | None = None
         self._pool = _Pool(open_engine(self.url, busy_timeout_s), self._dialect)
 
@@ -150,6 +154,7 @@ class SqlStore:
         if pool.pid != os.getpid():
             # The parent's connections are the parent's: kept unused, because closing one here may touch its locks.
             self._inherited = pool
+            self._mark = SettledMark()  # another thread may have held the old one's guard at the fork
             pool = self._pool = _Pool(open_engine(self.url, self.busy_timeout_s), self._dialect)
         return pool
 
@@ -160,18 +165,28 @@ class SqlStore:
         borrowed = pool.kept_writer if self._dialect.is_sqlite else pool.writer.connect
         with translated_faults(pool.driver_error), self._writer_turn(pool), borrowed() as connection:
             self._begin(connection, "BEGIN IMMEDIATE", self._bounded_begin)
-            transaction = SqlTransaction(connection, self._dialect)
+            transaction = SqlTransaction(connection, self._dialect, self._mark)
             yield transaction
             transaction.events.flush()
             connection.commit()
+            if transaction.events.has_inserted and not self._dialect.is_sqlite:
+                with suppress(pool.driver_error):  # the commit stands; whoever listens looks again by himself
+                    ring(connection)
 
     @contextmanager
-    def read(self) -> Iterator[SqlTransaction]:
-        """Open a consistent read: all of it sees the same moment. Nothing written in it survives."""
+    def read(self, *, settled: bool = False) -> Iterator[SqlTransaction]:
+        """Open a consistent read: all of it sees the same moment. Nothing written in it survives; see the port."""
         pool = self._own_pool()
-        with translated_faults(pool.driver_error), pool.reader.connect() as connection:
-            self._begin(connection, "BEGIN")
-            yield SqlTransaction(connection, self._dialect)
+        # By hand, because the horizon must be older than the snapshot.
+        is_by_hand = settled and not self._dialect.is_sqlite
+        with translated_faults(pool.driver_error), (pool.writer if is_by_hand else pool.reader).connect() as connection:
+            horizon = MAX_POSITION if settled else None
+            if is_by_hand:
+                horizon = max(self._mark.position, read_horizon(connection))
+            self._begin(connection, "BEGIN", "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY" if is_by_hand else None)
+            yield SqlTransaction(connection, self._dialect, self._mark, horizon)
+            if is_by_hand:
+                connection.commit()  # after a rollback the driver would forget the statements that it prepared
 
     def _begin(self, connection: Connection, sqlite_words: str, postgresql_words: str | None = None) -> None:
         connection.begin()
@@ -180,7 +195,7 @@ class SqlStore:
         if self._dialect.is_sqlite:
             driver.execute(sqlite_words)
         elif postgresql_words is not None:
-            # Two statements in one round trip, which a prepared statement could not be.
+            # Possibly two statements in one round trip, which a prepared statement could not be.
             driver.execute(postgresql_words, prepare=False)
 
     @contextmanager

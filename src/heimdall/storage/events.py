@@ -1,8 +1,7 @@
 """The durable event log in SQL.
 
-Appended events wait in the transaction and are inserted as its last act: on PostgreSQL the lock that keeps
-positions in commit order is then held for the commit alone, its flush to the disk included (docs/discussions/scale.md says what
-that costs with many writers), and taken after all row locks, so that it cannot deadlock.
+Appended events wait in the transaction and are inserted as its last act: what holds back the readers of the whole log on
+PostgreSQL (``settled.py``) then lasts for the commit alone.
 """
 
 from __future__ import annotations
@@ -13,19 +12,21 @@ from typing import Any, Final
 from sqlalchemy import Connection, bindparam, func, select
 
 from heimdall.domain.errors import ConflictError
+from heimdall.domain.event_log import LogPage
 from heimdall.domain.events import EventType, StoredEvent
 from heimdall.storage.column_types import encode_json
 from heimdall.storage.dialects import Dialect
 from heimdall.storage.driver import DriverStatement, instant_value
+from heimdall.storage.settled import MAX_POSITION, SettledMark, enter_log
 from heimdall.storage.tables import events
 
 MAX_INTEGER: Final = 2**31 - 1
-MAX_POSITION: Final = 2**63 - 1
 
 _INSERT: Final = DriverStatement(
     "INSERT INTO events (job_id, seq, type, payload, created_at) VALUES (:job_id, :seq, :type, :payload, :created_at)"
 )
-_LAST: Final = select(func.coalesce(func.max(events.c.position), 0))
+_SETTLED: Final = select(func.coalesce(func.max(events.c.position), 0)).where(events.c.position <= bindparam("horizon"))
+_NEWEST: Final = select(func.coalesce(func.max(events.c.position), 0))
 _ALL: Final = select(events).where(events.c.position > bindparam("since")).order_by(events.c.position).limit(bindparam("most"))
 _OF_JOB: Final = (
     select(events)
@@ -41,12 +42,23 @@ def bounded(value: int, highest: int) -> int:
 
 
 class SqlEvents:
-    """``EventRepository`` on one connection."""
+    """``EventRepository`` on one connection.
 
-    def __init__(self, connection: Connection, dialect: Dialect) -> None:
+    Parameters
+    ----------
+    horizon
+        Position up to which the transaction's snapshot has all that will ever be; None where it was not asked for.
+    mark
+        Where to note what was settled.
+    """
+
+    def __init__(self, connection: Connection, dialect: Dialect, *, horizon: int | None, mark: SettledMark) -> None:
         self._connection = connection
         self._dialect = dialect
+        self._horizon = horizon
+        self._mark = mark
         self._waiting: list[dict[str, Any]] = []
+        self.has_inserted = False
 
     def append(self, job_id: str, *, seq: int, type: EventType, payload: dict[str, Any], now: datetime) -> None:
         """Append in the transaction that changed the job; ``seq`` is the job's ``last_seq`` after that change."""
@@ -67,7 +79,9 @@ class SqlEvents:
         if not self._waiting:
             return
         rows, self._waiting = self._waiting, []
-        self._dialect.lock_events(self._connection)
+        if not self.has_inserted:
+            enter_log(self._connection, self._dialect)  # once: its bound is below all later positions too
+            self.has_inserted = True
         _INSERT.run_many(self._connection, self._dialect, rows)
 
     def list_of_job(self, job_id: str, *, since: int = 0, limit: int = 1000) -> list[StoredEvent]:
@@ -76,15 +90,33 @@ class SqlEvents:
         found = self._connection.execute(_OF_JOB, {"job": job_id, "since": bounded(since, MAX_INTEGER), "most": limit})
         return [_event(row) for row in found]
 
-    def list_all(self, *, since: int = 0, limit: int = 1000) -> list[StoredEvent]:
-        """Return events with ``position > since`` in commit order."""
-        self.flush()
-        return [_event(row) for row in self._connection.execute(_ALL, {"since": bounded(since, MAX_POSITION), "most": limit})]
+    @property
+    def horizon(self) -> int:
+        """Position up to which the log is settled. RuntimeError where the transaction was opened without it."""
+        if self._horizon is None:
+            raise RuntimeError("This needs the horizon of the log: open the transaction with read(settled=True).")
+        return self._horizon
 
-    def last_position(self) -> int:
-        """Return the newest committed position, 0 for an empty log."""
-        self.flush()
-        return int(self._connection.execute(_LAST).scalar_one())
+    def read_page(self, *, since: int = 0, limit: int = 1000) -> LogPage:
+        """Return settled events with ``position > since``, which the reader has all up to, in order."""
+        found = [_event(row) for row in self._connection.execute(_ALL, {"since": bounded(since, MAX_POSITION), "most": limit})]
+        settled, num_settled = max(since, self.horizon), 0
+        for event in found:
+            # The very next one is settled whatever the horizon: nothing fits in between.
+            if event.position > settled + 1:
+                break
+            settled, num_settled = max(settled, event.position), num_settled + 1
+        if num_settled and since <= self.horizon:  # else it rests on the word of a reader, which binds nobody else
+            self._mark.note(found[num_settled - 1].position)
+        return LogPage(found[:num_settled], is_held_back=num_settled < len(found))
+
+    def last_position(self, *, known: int = 0) -> int:
+        """Return the newest settled position, 0 for an empty log, or ``known`` where it is newer and in the log's range."""
+        settled = int(self._connection.execute(_SETTLED, {"horizon": self.horizon}).scalar_one())
+        self._mark.note(settled)
+        if known <= settled:
+            return settled
+        return known if known <= int(self._connection.execute(_NEWEST).scalar_one()) else settled
 
 
 def event_taken(job_id: str, seq: int) -> ConflictError:

@@ -49,9 +49,11 @@ _HELD_CONTROL: Final = _CONTROL.with_for_update()
 _VERSION: Final = DriverStatement("SELECT version FROM jobs WHERE id = :job")
 # No set of positions comes back: each change adds one, and folding leaves a new one. SQLite's single writer numbers them in order.
 _FINGERPRINT: Final = DriverStatement(
-    "SELECT (SELECT max(position) FROM job_changes), (SELECT coalesce(max(position), 0) FROM events)",
+    "SELECT (SELECT max(position) FROM job_changes), (SELECT coalesce(max(position), 0) FROM events), NULL",
     postgresql="SELECT (SELECT md5(string_agg(CAST(position AS text), ',' ORDER BY position)) FROM job_changes),"
-    " (SELECT coalesce(max(position), 0) FROM events)",
+    # A late commit can have a lower position than one that was seen: what is not settled yet is named one by one.
+    " (SELECT coalesce(max(position), 0) FROM events WHERE position <= :horizon),"
+    " (SELECT md5(string_agg(CAST(position AS text), ',' ORDER BY position)) FROM events WHERE position > :horizon)",
 )
 _COUNTS: Final = DriverStatement("SELECT status, CAST(sum(num_jobs) AS integer) FROM job_changes GROUP BY status")
 _PROGRESS: Final = DriverStatement(
@@ -149,11 +151,10 @@ class SqlJobs:
 
     def fingerprint(self) -> str:
         """Return a short text that changes whenever any job is added, changed or removed (for ETags)."""
-        self._events.flush()
-        found = _FINGERPRINT.fetch(self._connection, self._dialect, {})
+        found = _FINGERPRINT.fetch(self._connection, self._dialect, {"horizon": self._events.horizon})
         assert found is not None
-        changes, position = found
-        return f"{changes or 0}-{position}"
+        changes, position, unsettled = found
+        return f"{changes or 0}-{position}-{unsettled}" if unsettled else f"{changes or 0}-{position}"
 
     def claim(self, job_id: str, *, worker_id: str, lease_until: datetime, now: datetime) -> Job | None:
         """Take a pending job without a pending action: running, attempt + 1, last_seq + 1, version + 1. None where it is not pending."""

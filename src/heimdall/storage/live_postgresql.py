@@ -1,6 +1,6 @@
 """Doorbell and ticks by LISTEN/NOTIFY.
 
-``SqlStore`` notifies in the transaction that appends events, so that the bell rings exactly when they become visible.
+``SqlStore`` notifies right after the commit of a transaction that appended events (``settled.py`` says why not within it).
 """
 
 from __future__ import annotations

@@ -190,7 +190,7 @@ class MemoryStore:
             self._turn.release()
 
     @contextmanager
-    def read(self) -> Iterator[MemoryTransaction]:
+    def read(self, *, settled: bool = False) -> Iterator[MemoryTransaction]:
         """Open a consistent read: all of it sees the same moment. Nothing written in it survives."""
         self.ping()
         yield MemoryTransaction(self._state.copy())

@@ -10,6 +10,7 @@ import orjson
 
 from heimdall.domain.audit import AuditEntry, AuditQuery
 from heimdall.domain.base import format_instant
+from heimdall.domain.event_log import LogPage
 from heimdall.domain.events import EventType, StoredEvent
 from heimdall.domain.metrics import VALUE_FIELDS, RawRow, TrainingMetric
 from heimdall.domain.ports import LogLine
@@ -111,12 +112,12 @@ class MemoryEvents:
         found = [event for event in self._state.events if event.job_id == job_id and event.seq > since]
         return sorted(found, key=lambda event: event.seq)[:limit]
 
-    def list_all(self, *, since: int = 0, limit: int = 1000) -> list[StoredEvent]:
-        """Return events with ``position > since`` in commit order."""
-        return [event for event in self._state.events if event.position > since][:limit]
+    def read_page(self, *, since: int = 0, limit: int = 1000) -> LogPage:
+        """Return events with ``position > since`` in order."""
+        return LogPage([event for event in self._state.events if event.position > since][:limit], is_held_back=False)
 
-    def last_position(self) -> int:
-        """Return the newest committed position, 0 for an empty log."""
+    def last_position(self, *, known: int = 0) -> int:
+        """Return the newest position, 0 for an empty log: all are settled, since writers take turns."""
         return self._state.events[-1].position if self._state.events else 0
 
 

@@ -18,7 +18,7 @@ _guard = threading.Lock()
 
 
 def _renew_guard() -> None:
-    global _guard  # noqa: PLW0603
+    global _guard
     _guard = threading.Lock()
 
 

@@ -9,10 +9,13 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
+import pytest
+
 from heimdall.api.subscribers import Subscriber
 from heimdall.api.tail import EventTail
 from heimdall.bootstrap import SystemClock
 from heimdall.domain.errors import UnavailableError
+from heimdall.domain.event_log import LogPage
 from heimdall.domain.events import EventType, Tick
 from heimdall.domain.jobs import Job, TrainingJobConfig
 from heimdall.domain.ports import Signal
@@ -28,11 +31,11 @@ class FlakyStore(MemoryStore):
     num_reads = 0
 
     @contextmanager
-    def read(self) -> Iterator[Any]:
+    def read(self, *, settled: bool = False) -> Iterator[Any]:
         self.num_reads += 1
         if self.is_unreadable:
             raise UnavailableError("The database does not answer.")
-        with super().read() as tx:
+        with super().read(settled=settled) as tx:
             yield tx
 
     def append(self, count: int = 1) -> None:
@@ -74,10 +77,14 @@ class Bell:
 
 def make_store() -> FlakyStore:
     store = FlakyStore()
+    add_job(store)
+    return store
+
+
+def add_job(store: FlakyStore) -> None:
     config = TrainingJobConfig(job_name="job", dataset_id="d")
     with store.write() as tx:
         tx.jobs.add(Job(id="job", name="job", created_at=NOW, config=config, total_epochs=50, dataset_id="d"))
-    return store
 
 
 def make_tail(store: FlakyStore, bell: Bell) -> EventTail:
@@ -174,4 +181,72 @@ def test_a_job_ticks_four_times_a_second_at_most_and_others_are_not_held_up() ->
         assert '"calm"' in texts[1]
         running.cancel()
 
+    asyncio.run(check())
+
+
+class HoldingStore(FlakyStore):
+    """A log whose newest events wait for one that another writer has not finished; no doorbell tells of its end."""
+
+    num_held_looks = 0
+
+    @contextmanager
+    def read(self, *, settled: bool = False) -> Iterator[Any]:
+        with super().read(settled=settled) as tx:
+            if self.num_held_looks:
+                self.num_held_looks -= 1
+                tx.events.read_page = lambda **_asked: LogPage([], is_held_back=True)
+            yield tx
+
+
+class Patience(Bell):
+    """A doorbell that never rings and notes how long it was given, in a time of its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.waits_s: list[float] = []
+
+    def wait(self, timeout_s: float) -> Signal:
+        self.waits_s.append(timeout_s)
+        return super().wait(timeout_s)
+
+
+def test_what_is_held_back_is_looked_for_soon_but_not_all_the_time() -> None:
+    async def check() -> None:
+        store = HoldingStore()
+        add_job(store)
+        bell = Patience()
+        tail = make_tail(store, bell)
+        running = asyncio.create_task(tail.run())
+        subscriber = await tail.join("job")
+        subscriber.go_live()
+        store.num_held_looks = 5
+        store.append()
+        bell.rung.set()
+        assert await collect(subscriber, 1) == [1]
+        held = [wait_s for wait_s in bell.waits_s if 0 < wait_s < 0.1]
+        assert len(held) == 5
+        assert min(held) > 0.01
+        running.cancel()
+
+    asyncio.run(check())
+
+
+def test_ticks_that_never_end_do_not_keep_the_log_from_being_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Ticking(Bell):
+        def wait(self, timeout_s: float) -> Signal:
+            tick = Tick(job_id="job", attempt=1, timestamp=NOW, current_epoch=1, progress_percent=1.0, batch=1, total_batches=10)
+            self.rung.wait(min(timeout_s, 0.01))
+            return Signal(has_events=False, ticks=(tick,))
+
+    async def check() -> None:
+        store = make_store()
+        tail = make_tail(store, Ticking())
+        running = asyncio.create_task(tail.run())
+        subscriber = await tail.join("job")
+        subscriber.go_live()
+        store.append()
+        assert await collect(subscriber, 1) == [1]
+        running.cancel()
+
+    monkeypatch.setattr("heimdall.api.tail._WAIT_S", 0.05)
     asyncio.run(check())

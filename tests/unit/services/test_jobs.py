@@ -214,9 +214,9 @@ def test_deleting_takes_row_and_checkpoints_and_leaves_the_model_and_a_last_even
     assert sorted(bench.artifacts.files) == sorted(
         [model.onnx_path, f"models/{model.id}/evaluation.safetensors", f"models/{model.id}/samples.safetensors"]
     )
-    with bench.store.read() as tx:
+    with bench.store.read(settled=True) as tx:
         assert tx.models.get(model.id).training_job_id in (job.id, None)
-        newest = tx.events.list_all()[-1]
+        newest = tx.events.read_page().events[-1]
     assert (newest.type.value, newest.job_id, newest.seq) == ("training_deleted", job.id, last_seq + 1)
 
 
