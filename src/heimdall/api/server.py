@@ -55,6 +55,8 @@ def run_server(settings: Settings) -> int:
 
         container = build_container(settings)
         try:
+            # Here as well as in the application: a database that refuses is one sentence, not the trace of a failed start.
+            container.store.migrate()
             return serve(container, listener)
         finally:
             container.close()
