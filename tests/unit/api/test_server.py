@@ -109,6 +109,16 @@ def test_the_process_loads_nothing_heavy_serves_and_ends_on_a_signal(tmp_path: P
     assert "GET" not in log_path.read_text()
 
 
+def test_a_stop_is_heard_however_rarely_the_idle_server_looks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("heimdall.api.server._TICK_S", 3600.0)
+    served = Served(make_container(tmp_path))
+    served.start()
+    assert served.client.get("/health/live").status_code == 200
+    started_at = time.monotonic()
+    served.stop()
+    assert time.monotonic() - started_at < 60
+
+
 def test_stopping_closes_the_sockets_and_does_not_wait_for_them(tmp_path: Path) -> None:
     served = Served(make_container(tmp_path))
     served.start()
