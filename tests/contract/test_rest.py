@@ -13,6 +13,7 @@ import httpx
 import pytest
 
 from heimdall.domain.catalogue import ARCHITECTURES
+from heimdall.storage.jobs import SqlJobs
 from tests.contract.served import served as served
 from tests.serving import Served
 from tests.unit.services.bundle_world import add_model, make_world
@@ -320,6 +321,16 @@ def test_metrics_that_did_not_change_are_not_sent_again(served: Served, dataset_
     assert served.api.get(path, params={"series": "val_loss"}, headers=known).status_code == 200
     served.record(claim, 2)
     assert [row["epoch"] for row in served.api.get(path, headers=known).json()] == [1, 2]
+
+
+def test_a_view_and_its_validator_are_of_one_moment(served: Served, dataset_id: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    job_id = served.create_job(dataset_id)
+    served.record(served.claim(job_id), 1)
+    asked: list[str] = []
+    read = SqlJobs.read_version
+    monkeypatch.setattr(SqlJobs, "read_version", lambda jobs, job_id: (asked.append(job_id), read(jobs, job_id))[1])
+    assert served.api.get(f"/training/jobs/{job_id}/metrics", params={"max_points": 10}).status_code == 200
+    assert asked == [job_id]
 
 
 def test_metrics_leave_as_csv(served: Served, dataset_id: str) -> None:

@@ -86,6 +86,8 @@ def test_plain_rows_are_what_the_entities_say(store: Store) -> None:
         assert [(row[0], row[3], len(row)) for row in some] == [(2, 2 / 7, 5), (3, 3 / 7, 5)]
         assert tx.metrics.list_rows(job.id, [3, 9, 2], series=("val_loss",)) == some
         assert tx.metrics.list_rows(job.id, []) == []
+        assert tx.metrics.list_rows(job.id, [4, 1, 3, 3]) == [everything[0], *everything[2:]]
+        assert tx.metrics.list_rows(job.id, [4, 900, 1]) == [everything[0], everything[3]]
         assert tx.metrics.find_bounds(job.id) == (1, 4)
         assert tx.metrics.find_bounds(job.id, since_epoch=1, until_epoch=3) == (2, 3)
         assert tx.metrics.find_bounds(job.id, since_epoch=4) is None

@@ -8,7 +8,7 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
@@ -28,8 +28,8 @@ _DEAD_CLIENT_MS: Final = 60_000
 """ms after which the kernel gives up on a client that takes no bytes."""
 _GRACE_S: Final = 5
 _MAX_MESSAGE_BYTES: Final = 64 * 1024
-_TICKS_PER_SWEEP: Final = 10
-"""uvicorn ticks ten times a second."""
+_TICK_S: Final = 1.0
+"""s between looks at what is old. uvicorn looks ten times as often, only to hear of a stop, which wakes this server by itself."""
 
 
 def run_server(settings: Settings) -> int:
@@ -55,6 +55,8 @@ def run_server(settings: Settings) -> int:
 
         container = build_container(settings)
         try:
+            # Here as well as in the application: a database that refuses is one sentence, not the trace of a failed start.
+            container.store.migrate()
             return serve(container, listener)
         finally:
             container.close()
@@ -91,14 +93,35 @@ def make_server(container: Container) -> Server:
     class QuietServer(Server):
         """Ends on a signal by returning, so that what the process holds is given back and the exit code is 0. Sweeps its connections."""
 
+        _wake: Callable[[], object] | None = None
+
         def __init__(self, config: Config) -> None:
             super().__init__(config)
             self.server_state: Connections = Connections(find_max_connections())
 
-        async def on_tick(self, counter: int) -> bool:
-            if counter % _TICKS_PER_SWEEP == 0:
-                self.server_state.sweep(asyncio.get_running_loop().time())
-            return await super().on_tick(counter)
+        @property
+        def should_exit(self) -> bool:
+            """Whether the server was asked to end; may be set from any thread and from a signal's handler."""
+            return self._should_exit
+
+        @should_exit.setter
+        def should_exit(self, value: bool) -> None:
+            self._should_exit = value
+            if self._wake is not None:
+                self._wake()
+
+        async def main_loop(self) -> None:
+            loop, is_woken = asyncio.get_running_loop(), asyncio.Event()
+            self._wake = lambda: loop.call_soon_threadsafe(is_woken.set)
+            try:
+                while not await self.on_tick(0):
+                    self.server_state.sweep(loop.time())
+                    timer = loop.call_later(_TICK_S, is_woken.set)
+                    await is_woken.wait()
+                    timer.cancel()
+                    is_woken.clear()
+            finally:
+                self._wake = None
 
         @contextmanager
         def capture_signals(self) -> Generator[None, None, None]:

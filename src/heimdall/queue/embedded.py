@@ -31,11 +31,10 @@ from kombu.utils.scheduling import FairCycle
 
 from heimdall.queue.names import EMBEDDED_URL
 
-_LOOK_S: Final = 0.5
-"""s between looks while no bell rings; also the longest time that a freed prefetch slot goes unnoticed."""
 _LOOK_WITHOUT_BELL_S: Final = 0.05
 _MAX_DRAIN_S: Final = 0.5
-"""s after which the worker's loop gets its turn (it asks for 2 s), so that a stop takes effect soon."""
+"""s after which the worker's loop gets its turn (it asks for 2 s), so that a stop takes effect soon; so it is the time between two looks
+while no bell rings, and the longest that a freed prefetch slot goes unnoticed."""
 _QUEUE_NAME: Final = re.compile(r"\A[A-Za-z0-9_-][A-Za-z0-9._-]*\Z")
 
 logger = logging.getLogger(__name__)
@@ -62,13 +61,16 @@ class Bell:
             # Opened for both, so that it never reads as closed while nobody rings.
             self._descriptor = os.open(self._path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
 
-    def wait(self, timeout_s: float) -> None:
-        """Return at a ring or after the time-out."""
+    def wait(self, timeout_s: float) -> bool:
+        """Return at a ring or after the time-out; False where nothing can have come meanwhile."""
         if self._descriptor is None:
             time.sleep(min(timeout_s, _LOOK_WITHOUT_BELL_S))
-        elif select.select([self._descriptor], [], [], timeout_s)[0]:
-            with contextlib.suppress(BlockingIOError):
-                os.read(self._descriptor, 4096)
+            return True
+        if not select.select([self._descriptor], [], [], timeout_s)[0]:
+            return False
+        with contextlib.suppress(BlockingIOError):
+            os.read(self._descriptor, 4096)
+        return True
 
     def close(self) -> None:
         """Remove the FIFO."""
@@ -196,9 +198,8 @@ class Transport(virtual.Transport):
                 self._cycle.get(deliver, timeout=timeout)  # type: ignore[no-untyped-call]
                 return
             left_s = deadline - time.monotonic()
-            if left_s <= 0:
-                raise TimeoutError
-            self._bell.wait(min(left_s, _LOOK_S))
+            if left_s <= 0 or not self._bell.wait(left_s):
+                raise TimeoutError  # the worker asks again at once, and that is the next look
 
     def close_connection(self, connection: Any) -> None:  # noqa: ANN401
         """Close the channels and take the bell away."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import Final
 
 import orjson
@@ -11,7 +11,6 @@ import orjson
 from heimdall.domain.errors import HeimdallError
 from heimdall.domain.metrics import VALUE_FIELDS, RawRow
 from heimdall.domain.ports import Store, Transaction
-from heimdall.domain.summaries import Overview
 from heimdall.services.thinning import choose_epochs, choose_width
 
 MIN_POINTS: Final = 10
@@ -26,16 +25,73 @@ _EPOCHS_PER_WRITE: Final = 2048
 """Few enough that a worker's epoch waits some ten milliseconds at most."""
 
 
+class MetricReading:
+    """A job's metrics as they are at one moment.
+
+    Parameters
+    ----------
+    tx
+        The transaction that sees the moment.
+    job_id
+        The job. NotFoundError where there is none.
+    """
+
+    def __init__(self, tx: Transaction, job_id: str) -> None:
+        self._tx = tx
+        self._job_id = job_id
+        self.version = tx.jobs.read_version(job_id)
+        """A number that grows whenever the job's rows change."""
+        self.unsummarized: tuple[int, int] | None = None
+        """First and last epoch of a range that a view had to read row by row, for want of summaries."""
+
+    def iterate(
+        self, *, series: Sequence[str] = VALUE_FIELDS, since_epoch: int = 0, until_epoch: int | None = None, max_points: int | None = None
+    ) -> Iterator[list[RawRow]]:
+        """Yield rows with ``since_epoch < epoch <= until_epoch`` in order, some thousands at a time.
+
+        Parameters
+        ----------
+        series
+            The series that each row carries, and the only ones that thinning looks at.
+        since_epoch, until_epoch
+            The range; the whole run by default.
+        max_points
+            Thin to about so many rows: every series keeps the minimum and maximum of each bucket and marks where values
+            are missing, the run its first and last epoch. Never more rows, unless the global extremes of all series
+            alone are more (28 at most). None returns every row.
+        """
+        rows = self._tx.metrics
+        bounds = None if max_points is None else rows.find_bounds(self._job_id, since_epoch=since_epoch, until_epoch=until_epoch)
+        if max_points is None or bounds is None or bounds[1] - bounds[0] < max_points:
+            yield from rows.iterate_rows(self._job_id, series=series, since_epoch=since_epoch, until_epoch=until_epoch)
+            return
+        first, last = bounds
+        width = choose_width(first, last, max_points)
+        overview = rows.overview(self._job_id, series=series, since_epoch=first - 1, until_epoch=last, max_width=width)
+        if not overview.bodies and len(overview.rows) <= max_points:
+            yield from rows.iterate_rows(self._job_id, series=series, since_epoch=since_epoch, until_epoch=until_epoch)
+        else:
+            yield rows.list_rows(self._job_id, choose_epochs(overview, series, first, last, max_points), series=series)
+        if len(overview.rows) > _MAX_PLAIN_ROWS:
+            self.unsummarized = bounds
+
+
 class MetricService:
     """Reads metrics: the whole run, a range of it, or as many rows as a chart can show."""
 
     def __init__(self, *, store: Store) -> None:
         self._store = store
 
-    def read_version(self, job_id: str) -> int:
-        """Return a number that grows whenever the job's rows change. NotFoundError."""
+    @contextmanager
+    def open(self, job_id: str) -> Iterator[MetricReading]:
+        """Show the job's metrics of one moment within the block, which should be short: a transaction is open. NotFoundError."""
         with self._store.read() as tx:
-            return tx.jobs.read_version(job_id)
+            reading = MetricReading(tx, job_id)
+            yield reading
+        if reading.unsummarized is not None:
+            # What cannot be written now is looked for again by the next view.
+            with suppress(HeimdallError):
+                self._summarize(job_id, *reading.unsummarized)
 
     def iterate(
         self,
@@ -46,45 +102,9 @@ class MetricService:
         until_epoch: int | None = None,
         max_points: int | None = None,
     ) -> Iterator[list[RawRow]]:
-        """Yield rows with ``since_epoch < epoch <= until_epoch`` in order, some thousands at a time, of one moment.
-
-        The caller takes them in one go: a transaction is open meanwhile.
-
-        Parameters
-        ----------
-        job_id
-            The job.
-        series
-            The series that each row carries, and the only ones that thinning looks at.
-        since_epoch, until_epoch
-            The range; the whole run by default.
-        max_points
-            Thin to about so many rows: every series keeps the minimum and maximum of each bucket and marks where values
-            are missing, the run its first and last epoch. Never more rows, unless the global extremes of all series
-            alone are more (28 at most). None returns every row.
-
-        Raises
-        ------
-        NotFoundError
-            There is no such job.
-        """
-        num_plain = 0
-        with self._store.read() as tx:
-            tx.jobs.read_version(job_id)
-            bounds = None if max_points is None else tx.metrics.find_bounds(job_id, since_epoch=since_epoch, until_epoch=until_epoch)
-            if max_points is None or bounds is None or bounds[1] - bounds[0] < max_points:
-                yield from tx.metrics.iterate_rows(job_id, series=series, since_epoch=since_epoch, until_epoch=until_epoch)
-                return
-            overview = self._look(tx, job_id, series, bounds, max_points)
-            num_plain = len(overview.rows)
-            if not overview.bodies and num_plain <= max_points:
-                yield from tx.metrics.iterate_rows(job_id, series=series, since_epoch=since_epoch, until_epoch=until_epoch)
-            else:
-                yield tx.metrics.list_rows(job_id, choose_epochs(overview, series, *bounds, max_points), series=series)
-        if num_plain > _MAX_PLAIN_ROWS:
-            # What cannot be written now is looked for again by the next view.
-            with suppress(HeimdallError):
-                self._summarize(job_id, *bounds)
+        """Yield what :meth:`MetricReading.iterate` does, in a transaction of its own: the caller takes it in one go. NotFoundError."""
+        with self.open(job_id) as reading:
+            yield from reading.iterate(series=series, since_epoch=since_epoch, until_epoch=until_epoch, max_points=max_points)
 
     def iterate_csv(self, job_id: str) -> Iterator[bytes]:
         """Yield the whole run as CSV: a header, then a row an epoch.
@@ -100,13 +120,6 @@ class MetricService:
                 chunks = list(tx.metrics.iterate_rows(job_id, since_epoch=since, until_epoch=since + _CSV_EPOCHS))
             since += _CSV_EPOCHS
             yield "".join(_write_csv_row(row) for rows in chunks for row in rows).encode()
-
-    @staticmethod
-    def _look(tx: Transaction, job_id: str, series: Sequence[str], bounds: tuple[int, int], max_points: int) -> Overview:
-        first, last = bounds
-        return tx.metrics.overview(
-            job_id, series=series, since_epoch=first - 1, until_epoch=last, max_width=choose_width(first, last, max_points)
-        )
 
     def _summarize(self, job_id: str, first: int, last: int) -> None:
         for since in range(first - 1, last, _EPOCHS_PER_WRITE):

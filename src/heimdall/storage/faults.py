@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,6 +21,9 @@ REFUSED_MESSAGE: Final = "The database file cannot be opened or written. Check t
 EMPTY_MESSAGE: Final = "The database has no Heimdall schema yet. Start 'heimdall up' once, which creates it."
 CONFLICT_MESSAGE: Final = "Someone else changed the same thing first. Read it again, then repeat the change."
 
+NO_CONNECTION_MESSAGE: Final = (
+    "The database has no connection left. Raise its max_connections or run fewer jobs at once; work goes on as soon as one is free."
+)
 ORPHAN_MESSAGE: Final = "The job that this belongs to no longer exists; it was deleted."
 
 _LOST_CONNECTION: Final = frozenset({"OperationalError", "InterfaceError", "ConnectionTimeout", "AdminShutdown"})
@@ -44,11 +48,20 @@ _POSTGRES_MESSAGES: Final = {
     "55P03": BUSY_MESSAGE,  # lock_not_available
     "57014": BUSY_MESSAGE,  # query_canceled
     "25P03": "The database ended a transaction that had paused for too long; nothing was written. Try again.",
+    "53300": NO_CONNECTION_MESSAGE,  # too_many_connections
     "3D000": "The database named in the database URL does not exist. Create it, then try again.",
     "28000": "The database refuses this user. Check user and password in the database URL.",
     "28P01": "The database refuses this password. Check user and password in the database URL.",
     "42P01": EMPTY_MESSAGE,  # undefined_table
 }
+
+_REFUSALS: Final = {
+    r"too many clients|connection slots are reserved|too many connections|no more connections allowed|max_client_conn": "53300",
+    r"password authentication failed|no password supplied": "28P01",
+    r'role ".*" does not exist|no pg_hba\.conf entry|not permitted to log in': "28000",
+    r'database ".*" does not exist': "3D000",
+}
+"""What PostgreSQL, or PgBouncer before it, says to who may not come in. A refusal carries no code, only these words."""
 
 
 def translate_fault(cause: BaseException | None) -> HeimdallError | None:
@@ -59,7 +72,7 @@ def translate_fault(cause: BaseException | None) -> HeimdallError | None:
         return _translate_sqlite(getattr(cause, "sqlite_errorname", ""), str(cause))
     state: str | None = getattr(cause, "sqlstate", None)
     if state is None:
-        return UnavailableError(AWAY_MESSAGE) if type(cause).__name__ in _LOST_CONNECTION else None
+        return UnavailableError(_read_refusal(str(cause))) if type(cause).__name__ in _LOST_CONNECTION else None
     if state == "23503":  # foreign_key_violation
         return NotFoundError(ORPHAN_MESSAGE)
     if state[:2] == "23":
@@ -70,6 +83,12 @@ def translate_fault(cause: BaseException | None) -> HeimdallError | None:
         return _unavailable(_POSTGRES_MESSAGES[state])
     # Classes 08 connection, 53 out of resources, 57 operator intervention (shutdown, crash recovery).
     return UnavailableError(AWAY_MESSAGE) if state[:2] in {"08", "53", "57"} else None
+
+
+def _read_refusal(text: str) -> str:
+    """Return what a failed attempt to connect means; a server that speaks another language than English counts as away."""
+    state = next((state for words, state in _REFUSALS.items() if re.search(words, text)), None)
+    return AWAY_MESSAGE if state is None else _POSTGRES_MESSAGES[state]
 
 
 def _translate_sqlite(name: str, text: str) -> HeimdallError | None:

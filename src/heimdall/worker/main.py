@@ -12,7 +12,7 @@ from contextlib import suppress
 from types import FrameType
 from typing import TYPE_CHECKING, Final
 
-from heimdall.domain.errors import UnavailableError
+from heimdall.domain.errors import HeimdallError, UnavailableError
 from heimdall.domain.jobs import JobStatus
 from heimdall.logs import configure_logging
 from heimdall.settings import Settings
@@ -153,7 +153,11 @@ def _prepare_for_waiting_jobs(container: Container, children: Children) -> None:
 
 def main() -> int:
     """Run a worker by the environment's settings: ``python -m heimdall.worker.main``."""
-    return run_worker(Settings())
+    try:
+        return run_worker(Settings())
+    except HeimdallError as error:
+        logger.error("worker_not_started", extra={"reason": error.detail})
+        return 1
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from heimdall.domain.training import CheckpointFile, EpochReport
 
 MAX_EPOCHS: Final = 64
 """In one transaction: more save little, and a transaction keeps others out."""
-_MAX_WAITING: Final = 4 * MAX_EPOCHS
+MAX_WAITING: Final = 4 * MAX_EPOCHS
 """Epochs that may wait before the loop does: what a database that is away may cost in memory, and a kill in epochs to train again."""
 
 WriteCheckpoint = Callable[[], CheckpointFile]
@@ -41,6 +41,8 @@ class Scribe:
         self._queue: deque[EpochReport | WriteCheckpoint] = deque()
         self._changed = threading.Condition()
         self._num_checkpoints = 0
+        self.num_waits = 0
+        """How often the loop had to wait for room."""
         self._is_closed = False
         self._failure: Exception | None = None
         self._thread = threading.Thread(target=self._run, name="scribe", daemon=True)
@@ -48,7 +50,7 @@ class Scribe:
 
     def put_epoch(self, report: EpochReport) -> None:
         """Have an epoch made durable; waits only where too many wait already. Raises what failed before."""
-        self._put(report, lambda: len(self._queue) < _MAX_WAITING)
+        self._put(report, lambda: len(self._queue) < MAX_WAITING)
 
     def put_checkpoint(self, write: WriteCheckpoint) -> None:
         """Have a checkpoint made durable; waits until the one before is: each holds a copy of the run. Raises what failed before."""
@@ -69,7 +71,9 @@ class Scribe:
 
     def _put(self, item: EpochReport | WriteCheckpoint, has_room: Callable[[], bool]) -> None:
         with self._changed:
-            self._changed.wait_for(lambda: self._failure is not None or has_room())
+            if self._failure is None and not has_room():
+                self.num_waits += 1
+                self._changed.wait_for(lambda: self._failure is not None or has_room())
             self.check()
             self._queue.append(item)
             self._num_checkpoints += not isinstance(item, EpochReport)

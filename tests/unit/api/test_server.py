@@ -65,6 +65,15 @@ def test_a_short_token_is_refused_to_everyone_and_warned_of_here(tmp_path: Path)
     assert "abc" not in ended.stderr
 
 
+def test_a_database_that_is_away_at_the_start_is_one_sentence(tmp_path: Path) -> None:
+    environment = {**os.environ, "HEIMDALL_DATA_DIR": str(tmp_path), "HEIMDALL_HOST": "127.0.0.1", "HEIMDALL_PORT": str(find_free_port())}
+    environment["HEIMDALL_DATABASE_URL"] = "postgresql://nobody@127.0.0.1:1/none"
+    ended = subprocess.run([sys.executable, "-m", "heimdall.api"], env=environment, capture_output=True, text=True, timeout=120)
+    assert ended.returncode == 2
+    assert ended.stderr.startswith("heimdall: The database does not answer.")
+    assert "Traceback" not in ended.stderr
+
+
 def test_the_process_loads_nothing_heavy_serves_and_ends_on_a_signal(tmp_path: Path) -> None:
     port = find_free_port()
     environment = {**os.environ, "HEIMDALL_DATA_DIR": str(tmp_path), "HEIMDALL_PORT": str(port), "HEIMDALL_HOST": "127.0.0.1"}
@@ -98,6 +107,16 @@ def test_the_process_loads_nothing_heavy_serves_and_ends_on_a_signal(tmp_path: P
     assert "listening" in lines[0]
     assert "stopped" in lines[-1]
     assert "GET" not in log_path.read_text()
+
+
+def test_a_stop_is_heard_however_rarely_the_idle_server_looks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("heimdall.api.server._TICK_S", 3600.0)
+    served = Served(make_container(tmp_path))
+    served.start()
+    assert served.client.get("/health/live").status_code == 200
+    started_at = time.monotonic()
+    served.stop()
+    assert time.monotonic() - started_at < 60
 
 
 def test_stopping_closes_the_sockets_and_does_not_wait_for_them(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from kombu.message import Message
 
 from heimdall.queue.celery_app import make_celery
 from heimdall.queue.celery_queue import CeleryQueue
-from heimdall.queue.embedded import Bell, ring_bells
+from heimdall.queue.embedded import Bell, Channel, ring_bells
 
 
 def files_of(folder: Path) -> list[Path]:
@@ -126,6 +126,17 @@ def test_an_empty_folder_times_out_as_celery_expects(celery: Celery) -> None:
         pytest.raises(socket.timeout),
     ):
         connection.drain_events(timeout=0.05)
+
+
+def test_an_idle_consumer_looks_once_for_each_time_it_is_asked(celery: Celery, monkeypatch: pytest.MonkeyPatch) -> None:
+    looks: list[str] = []
+    get = Channel._get
+    monkeypatch.setattr(Channel, "_get", lambda channel, queue, timeout=None: (looks.append(queue), get(channel, queue))[1])
+    with celery.connection_for_read() as connection, Consumer(connection, celery.amqp.queues["heimdall.cpu"], callbacks=[print]):
+        for _ in range(3):
+            with pytest.raises(socket.timeout):
+                connection.drain_events(timeout=0.01)
+    assert looks == 3 * ["heimdall.cpu"]
 
 
 def test_the_bell_of_a_dead_worker_is_taken_down(tmp_path: Path) -> None:

@@ -193,17 +193,19 @@ def test_epochs_written_again_after_a_resume_replace_the_older_ones() -> None:
 
 def test_the_version_of_a_job_grows_with_its_rows() -> None:
     run = Run()
-    before = run.service.read_version("run")
+    with run.service.open("run") as reading:
+        before = reading.version
     run.put(1, 2)
-    assert run.service.read_version("run") > before
+    with run.service.open("run") as reading:
+        assert reading.version > before
 
 
 def test_an_unknown_job_is_not_found() -> None:
     run = Run()
     with pytest.raises(NotFoundError):
         list(run.service.iterate("other"))
-    with pytest.raises(NotFoundError):
-        run.service.read_version("other")
+    with pytest.raises(NotFoundError), run.service.open("other"):
+        pass
     with pytest.raises(NotFoundError):
         list(run.service.iterate_csv("other"))
 

@@ -136,6 +136,26 @@ def test_what_postgresql_says_is_of_the_one_tree(cause: Exception, kind: type[He
     assert type(fault) is kind
 
 
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        ("FATAL:  sorry, too many clients already", "no connection left"),
+        ("FATAL:  remaining connection slots are reserved for roles with the SUPERUSER attribute", "no connection left"),
+        ('FATAL:  too many connections for database "heimdall"', "no connection left"),
+        ("FATAL:  no more connections allowed (max_client_conn)", "no connection left"),
+        ('FATAL:  password authentication failed for user "postgres"', "refuses this password"),
+        ('FATAL:  role "heimdall" does not exist', "refuses this user"),
+        ('FATAL:  database "heimdall" does not exist', "does not exist. Create it"),
+        ("Connection refused", "does not answer"),
+    ],
+)
+def test_a_refused_connection_says_why_though_it_carries_no_code(words: str, sentence: str) -> None:
+    refusal = psycopg.OperationalError(f'connection failed: connection to server at "127.0.0.1", port 5432 failed: {words}')
+    fault = translate_fault(refusal)
+    assert type(fault) is UnavailableError
+    assert sentence in fault.detail
+
+
 def test_a_bug_in_our_sql_stays_visible() -> None:
     assert translate_fault(postgres.SyntaxError()) is None
     assert translate_fault(None) is None

@@ -6,7 +6,7 @@ import pytest
 
 from heimdall.domain.errors import UnavailableError
 from heimdall.domain.training import CheckpointFile, EpochReport
-from heimdall.worker.scribe import MAX_EPOCHS, Scribe, WriteCheckpoint
+from heimdall.worker.scribe import MAX_EPOCHS, MAX_WAITING, Scribe, WriteCheckpoint
 from tests.unit.services.job_bench import JobBench, write_checkpoint
 
 WAIT_S = 10
@@ -78,6 +78,22 @@ def test_a_transaction_has_a_size(desk: Desk) -> None:
     desk.gate.set()
     desk.scribe.close()
     assert [len(epochs) for epochs in desk.written if isinstance(epochs, list)] == [1, MAX_EPOCHS, 8]
+
+
+def test_the_loop_waits_for_a_commit_only_where_the_queue_is_full(desk: Desk) -> None:
+    desk.hold_one()
+    desk.put_epochs(*range(2, MAX_WAITING + 2))  # while the commit of epoch 1 takes as long as it likes
+    assert desk.scribe.num_waits == 0
+    loop = threading.Thread(target=desk.put_epochs, args=(MAX_WAITING + 2,))
+    loop.start()
+    while desk.scribe.num_waits == 0:
+        assert loop.is_alive()
+    assert desk.written == []
+    desk.gate.set()
+    loop.join(WAIT_S)
+    desk.scribe.close()
+    assert desk.scribe.num_waits == 1
+    assert [epoch for group in desk.written if isinstance(group, list) for epoch in group] == list(range(1, MAX_WAITING + 3))
 
 
 def test_a_second_checkpoint_waits_for_the_first(desk: Desk, tmp_path: Path) -> None:

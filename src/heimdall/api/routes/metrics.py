@@ -49,14 +49,14 @@ def list_metrics(
             "until_epoch must be greater than since_epoch, because rows after since_epoch are asked for.", field="until_epoch"
         )
     names = _read_series(series)
-    metrics = services(request).metrics
-    # Taken before the rows: a change between the two makes the validator too old, never too new.
-    etag = make_etag(job_id, str(metrics.read_version(job_id)), request.url.query)
-    headers = {"ETag": etag, "Cache-Control": "no-cache"}
-    if is_unchanged(request, etag):
-        return Response(status_code=304, headers=headers)
-    chunks = metrics.iterate(job_id, series=names, since_epoch=since_epoch, until_epoch=until_epoch, max_points=max_points)
-    return json_response(write_rows(job_id, names, chunks), headers=headers)
+    with services(request).metrics.open(job_id) as reading:
+        etag = make_etag(job_id, str(reading.version), request.url.query)
+        headers = {"ETag": etag, "Cache-Control": "no-cache"}
+        if is_unchanged(request, etag):
+            return Response(status_code=304, headers=headers)
+        chunks = reading.iterate(series=names, since_epoch=since_epoch, until_epoch=until_epoch, max_points=max_points)
+        body = write_rows(job_id, names, chunks)
+    return json_response(body, headers=headers)
 
 
 @router.get(
