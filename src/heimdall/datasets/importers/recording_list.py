@@ -125,6 +125,10 @@ def _read_recording(value: Any, event: dict[str, Any], receivers: dict[str, Any]
             raise RowError("a raw file does not hold whole pairs of bytes, as rtl_sdr writes them")
     if num_samples > MAX_SAMPLES:
         raise RowError(f"a recording has more than {MAX_SAMPLES:,} samples; cut it to the transmission")
+    timing_source, sigma_ns = take_clock(
+        receiver.get("timing_source", "unknown"), receiver.get("timing_sigma_ns"), has_start=has_clock and start_ps is not None
+    )
+    gain_db = take_gain(recording.get("gain_db", receiver.get("gain_db")))
     return Take(
         receiver_id=name,
         latitude=latitude,
@@ -135,9 +139,10 @@ def _read_recording(value: Any, event: dict[str, Any], receivers: dict[str, Any]
         num_samples=num_samples,
         # A start that the event alone gives is when somebody pressed a button, not when this receiver's first sample was taken.
         start_ps=start_ps if has_clock else None,
-        gain_db=take_gain(recording.get("gain_db", receiver.get("gain_db"))),
-        clock_sigma_ns=take_clock(receiver.get("timing_source", "unknown"), receiver.get("timing_sigma_ns")),
-        is_simulated=False,
+        gain_db=gain_db,
+        is_calibrated=gain_db is not None,
+        clock_sigma_ns=sigma_ns,
+        timing_source=timing_source,
         load=load,
     )
 

@@ -45,6 +45,7 @@ SOURCE: Final = "Recordings of your own, measured by Heimdall; their licence is 
 SIMULATED_SOURCE: Final = "Simulated captures, exported and imported again"
 HALF_SIMULATED_SOURCE: Final = "Recordings and simulated captures together, measured by Heimdall; the recordings' licence is yours to know"
 
+_SIMULATED: Final = "simulated"
 _RATE_SHARE: Final = 1.28
 """Sample rate over channel, as simulated captures have it: the edges show the noise."""
 _LEAST_RATE_SHARE: Final = 1.06
@@ -95,11 +96,11 @@ def read_recordings(
     with stored.open("wb") as samples:
         for number, (row, event) in enumerate(chosen):
             try:
-                measured, iq = _measure(event, plan)
+                measured, iq, later_s = _measure(event, plan)
             except (RowError, HeimdallError) as error:
                 log.reject(row, str(error))
                 continue
-            taken.append(event)
+            taken.append(replace(event, time_s=event.time_s + later_s) if event.time_s > 0 else event)
             parts.append(measured)
             if config.keep_iq:
                 _write(samples, iq)
@@ -178,7 +179,7 @@ def _plan(
     log.refuse_if_empty()
     num_samples = min(wanted if config.duration_s else min(lengths[row] for row, _ in chosen), MAX_CAPTURE_SAMPLES)
     log.note(f"of each event {num_samples / rate_hz:.4g} s at {rate_hz:.6g} samples/s, where it is loudest")
-    if uncalibrated := sum(take.gain_db is None for _, event in chosen for take in event.takes):
+    if uncalibrated := sum(not take.is_calibrated for _, event in chosen for take in event.takes):
         log.note("recordings without gain_db, whose strength is in dB of full scale", uncalibrated)
     if untimed := sum(not _is_timed(take) for _, event in chosen for take in event.takes):
         log.note("recordings whose clock tells no time of arrival, used for their strength alone", untimed)
@@ -247,8 +248,8 @@ def _search(chosen: list[tuple[int, RecordedEvent]], config: ImportDatasetConfig
     )
 
 
-def _measure(event: RecordedEvent, plan: _Plan) -> tuple[Measured, npt.NDArray[np.int8]]:
-    """Measure one event over all receivers of the data set, [1, R]; absent ones are zeros."""
+def _measure(event: RecordedEvent, plan: _Plan) -> tuple[Measured, npt.NDArray[np.int8], float]:
+    """Return one event over all receivers of the data set, [1, R], absent ones zeros, and how long after the last start it begins, s."""
     spans, count = _read_common(event, plan), plan.num_samples
     first = _loudest(spans, count)
     num_receivers = len(plan.receiver_ids)
@@ -268,7 +269,7 @@ def _measure(event: RecordedEvent, plan: _Plan) -> tuple[Measured, npt.NDArray[n
 
     columns = {name: spread(values) for name, values in vars(found).items() if name != "iq"}
     assert found.iq is not None
-    return Measured(**columns, iq=None), spread(found.iq)
+    return Measured(**columns, iq=None), spread(found.iq), first / plan.rate_hz
 
 
 def _read_common(event: RecordedEvent, plan: _Plan) -> list[ComplexArray]:
@@ -355,17 +356,30 @@ def _arrange(
             features[rows], mask[rows], index[rows], place_m[rows].astype(np.float32), None if samples is None else np.array(samples[rows])
         ),
         accuracy_radius_m=ACCURACY_RADIUS_M,
-        source=_describe_source([take.is_simulated for event in events for take in event.takes]),
+        source=_describe_source([take.timing_source == _SIMULATED for event in events for take in event.takes]),
         iq=IqFormat(
             sample_rate_hz=plan.rate_hz,
             bandwidth_hz=plan.search.bandwidth_hz,
             max_delay_s=plan.search.max_delay_s,
             max_frequency_hz=plan.search.max_frequency_hz,
+            timing_sources=tuple(_join_sources(events, name) for name in plan.receiver_ids),
+            uncalibrated=tuple(sorted({take.receiver_id for event in events for take in event.takes if not take.is_calibrated})),
         )
         if stored is not None
         else None,
         num_samples=plan.num_samples if stored is not None else 0,
+        carrier_hz=None if stored is None else np.array([_carrier_hz(event) for event in events]),
     )
+
+
+def _carrier_hz(event: RecordedEvent) -> float:
+    return event.takes[0].frequency_hz if event.frequency_hz is None else event.frequency_hz
+
+
+def _join_sources(events: list[RecordedEvent], receiver_id: str) -> str:
+    """Return what a receiver's clock is called in all its recordings; what is simulated in part is not passed on as recorded."""
+    names = {take.timing_source for event in events for take in event.takes if take.receiver_id == receiver_id}
+    return _SIMULATED if _SIMULATED in names else names.pop() if len(names) == 1 else "recorded"
 
 
 def _describe_source(is_simulated: list[bool]) -> str:
