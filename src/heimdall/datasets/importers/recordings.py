@@ -196,11 +196,7 @@ def _plan(
             "keep features only.",
             field="duration_s",
         )
-    # Pairs are measured in one order everywhere: of a weak signal it may decide which of two peaks is taken.
-    sorted_takes = [
-        (row, replace(event, takes=tuple(sorted(event.takes, key=lambda take: ids.index(take.receiver_id))))) for row, event in chosen
-    ]
-    return _Plan(rate_hz, num_samples, _search(chosen, config), ids), sorted_takes
+    return _Plan(rate_hz, num_samples, _search(chosen, config), ids), chosen
 
 
 def _check_channel(event: RecordedEvent, bandwidth_hz: float) -> None:
@@ -252,8 +248,7 @@ def _measure(event: RecordedEvent, plan: _Plan) -> tuple[Measured, npt.NDArray[n
     """Return one event over all receivers of the data set, [1, R], absent ones zeros, and how long after the last start it begins, s."""
     spans, count = _read_common(event, plan), plan.num_samples
     first = _loudest(spans, count)
-    num_receivers = len(plan.receiver_ids)
-    place = [plan.receiver_ids.index(take.receiver_id) for take in event.takes]
+    place = np.array([plan.receiver_ids.index(take.receiver_id) for take in event.takes])
     quantized = [_quantize(span[first : first + count]) for span in spans]
     gain_db = np.array([(take.gain_db or 0.0) + extra for take, (_, extra) in zip(event.takes, quantized, strict=True)])
     timed = np.array([_is_timed(take) for take in event.takes])
@@ -261,15 +256,9 @@ def _measure(event: RecordedEvent, plan: _Plan) -> tuple[Measured, npt.NDArray[n
     found = measure_event(iq, plan.rate_hz, gain_db, plan.search, is_timed=timed, keep_iq=True)
     if not all(np.isfinite(values).all() for values in found.features):
         raise RowError("a recording holds no noise beside the signal, so nothing can be measured against it")
-
-    def spread(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        whole = np.zeros((1, num_receivers, *values.shape[2:]), values.dtype)
-        whole[:, place] = values
-        return whole
-
-    columns = {name: spread(values) for name, values in vars(found).items() if name != "iq"}
-    assert found.iq is not None
-    return Measured(**columns, iq=None), spread(found.iq), first / plan.rate_hz
+    laid_out = found.lay_out(place, len(plan.receiver_ids))
+    assert laid_out.iq is not None
+    return replace(laid_out, iq=None), laid_out.iq, first / plan.rate_hz
 
 
 def _read_common(event: RecordedEvent, plan: _Plan) -> list[ComplexArray]:
