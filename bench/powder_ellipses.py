@@ -1,8 +1,8 @@
 """Why the radio map's ellipses are too small on POWDER's cells: coverage by how their size is calibrated, without a network.
 
 Run: ``.venv/bin/python -m bench.powder_ellipses --data ../shared/data/powder [--folds 0 1 2 3 4] [--draws 8] [--inner] [--json out.json]``
-A fold's map is fitted on its training cells and judged on its held-out ones. Rules: ``one draw`` sizes ellipses on 15 % of the training cells,
-drawn eight times (0 is what the product did); ``own law`` is draw 0 with a law that has not seen these cells either;
+A fold's map is fitted on its training cells and judged on its held-out ones. Rules: ``one draw`` sizes ellipses on 15 % of the training
+cells, drawn eight times (0 is what the product did); ``own law`` is draw 0 with a law that has not seen these cells either;
 ``in turn`` holds each fifth of the training cells out once and pools them. With ``--inner`` the held-out cells of a fold are a fifth of its
 *training* cells: rules can be compared there, and the folds that are published stay untouched.
 """

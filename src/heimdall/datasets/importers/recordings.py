@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, BinaryIO, Final
+from typing import BinaryIO, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -201,14 +201,14 @@ def _plan(
 
 def _check_channel(event: RecordedEvent, bandwidth_hz: float) -> None:
     if event.frequency_hz is None and len({take.frequency_hz for take in event.takes}) > 1:
-        raise RowError("the recordings are of different frequencies, and the channel is not named")
+        raise RowError("the recordings are of different frequencies, and the channel is not named; record one frequency an event")
     for take in event.takes:
         if take.sample_rate_hz < _LEAST_RATE_SHARE * bandwidth_hz:
             raise RowError(
                 "a recording is not wider than the channel, so there is no noise to measure beside it; give a smaller bandwidth_hz"
             )
         if abs(_offset_hz(event, take)) + _LEAST_RATE_SHARE * bandwidth_hz / 2 > take.sample_rate_hz / 2:
-            raise RowError("the channel does not lie within a recording: frequency, center_hz and sample rate do not fit")
+            raise RowError("the channel does not lie within a recording: frequency, center_hz and sample rate do not fit; correct them")
 
 
 def _offset_hz(event: RecordedEvent, take: Take) -> float:

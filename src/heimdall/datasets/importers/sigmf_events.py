@@ -59,17 +59,19 @@ def read_collection(member: Member, archive: Unpacked, log: ImportLog) -> Record
     latitude, longitude, altitude_m = _take_point(collection.get(f"{_OWN}transmitter"), "transmitter")
     common_start = collection.get(f"{_OWN}common_start") is True
     takes: dict[str, Take] = {}
+    reason = ""
     for stream in streams:
         try:
             take = _read_stream(stream, member, archive, common_start=common_start)
         except RowError as error:
-            log.note(f"recordings left out: {error}")
+            reason = str(error)
+            log.note(f"recordings left out: {reason}")
             continue
         if take.receiver_id in takes:
             raise RowError("two recordings of the event are of the same receiver")
         takes[take.receiver_id] = take
     if not takes:
-        raise RowError("not one of the event's recordings can be used")
+        raise RowError(f"not one of the event's recordings can be used: {reason}")
     starts = [take.start_ps for take in takes.values() if take.start_ps]
     search = [
         0.0 if (value := collection.get(f"{_OWN}{name}")) is None else take_number(value, name, 0.0, high)
