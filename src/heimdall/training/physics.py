@@ -93,8 +93,9 @@ def prepare_physics(
 def _choose_sets(group: npt.NDArray[np.int32], train_rows: Rows, calibration_rows: Rows) -> tuple[Rows, ...]:
     """Return what is held out for calibration: all training rows, as one set of many groups, of few ones each by itself.
 
-    One draw of groups, or one day, more or less easy than the others would decide alone (docs/results.md: of eight draws of 16 cells the
-    68 % ellipses covered .59 to .70). The network has seen the rows that were not set aside, through estimates of other maps, and moves little.
+    One draw of groups, or one day, more or less easy than the others would decide alone (docs/results.md: with eight draws of 16 cells,
+    ellipses of 68 % covered .59 to .70). The network has seen the rows that were not set aside, through estimates of other maps, and moves
+    little.
     """
     groups = np.unique(group[train_rows])
     if len(calibration_rows) == 0:
