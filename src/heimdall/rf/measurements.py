@@ -63,7 +63,7 @@ class Measured:
             return whole
 
         found = {field.name: getattr(self, field.name) for field in fields(self)}
-        return type(self)(**{name: None if values is None else spread(values) for name, values in found.items()})
+        return type(self)(**{name: None if values is None else spread(values) for name, values in found.items()})  # type: ignore[arg-type]
 
     @property
     def features(self) -> list[npt.NDArray[np.generic]]:
