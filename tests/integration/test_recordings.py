@@ -160,15 +160,35 @@ def spoil_nothing(listed: dict[str, Any]) -> None:
     ("make", "spoil_list", "spoil_file", "sentence"),
     [
         (make_kiwi, spoil_nothing, lambda content: content[:-700], "it was cut off. Copy it again, whole."),
-        (make_kiwi, spoil_nothing, lambda content: content[:24] + struct.pack("<I", 20_250) + content[28:], "its header says 20250 samples/s, its GPS times 12001. Correct the header, or record it again."),
+        (
+            make_kiwi,
+            spoil_nothing,
+            lambda content: content[:24] + struct.pack("<I", 20_250) + content[28:],
+            "its header says 20250 samples/s, its GPS times 12001. Correct the header, or record it again.",
+        ),
         (make_kiwi, None, lambda content: content, "holds neither a .sigmf-collection nor recordings.json"),
-        (make_kiwi, lambda listed: [place.pop("latitude") for place in listed["receivers"].values()], lambda content: content, "a receiver has no position; give its latitude and longitude in 'receivers'."),
+        (
+            make_kiwi,
+            lambda listed: [place.pop("latitude") for place in listed["receivers"].values()],
+            lambda content: content,
+            "a receiver has no position; give its latitude and longitude in 'receivers'.",
+        ),
         (make_rtl, spoil_nothing, lambda content: content[:-1], "as rtl_sdr writes them; copy it again, whole."),
-        (make_rtl, lambda listed: [one.pop("sample_rate_hz") for one in listed["events"][0]["recordings"]], lambda content: content, "give sample_rate_hz beside it in recordings.json."),
-        (make_rtl, lambda listed: [one.update(sample_rate_hz=48_000) for one in listed["events"][0]["recordings"]], lambda content: content, "frequency, center_hz and sample rate do not fit; correct them."),
+        (
+            make_rtl,
+            lambda listed: [one.pop("sample_rate_hz") for one in listed["events"][0]["recordings"]],
+            lambda content: content,
+            "give sample_rate_hz beside it in recordings.json.",
+        ),
+        (
+            make_rtl,
+            lambda listed: [one.update(sample_rate_hz=48_000) for one in listed["events"][0]["recordings"]],
+            lambda content: content,
+            "frequency, center_hz and sample rate do not fit; correct them.",
+        ),
     ],
     ids=["cut wav", "wrong rate in the header", "no list", "no positions", "cut bytes", "no rate", "wrong rate in the list"],
-)  # fmt: skip
+)
 def test_what_is_wrong_is_said_in_one_sentence_that_says_what_to_do(
     heimdall: Heimdall, tmp_path: Path, make: Any, spoil_list: Any, spoil_file: Any, sentence: str
 ) -> None:
