@@ -1,7 +1,8 @@
 """Recordings of KiwiSDRs and of rtl_sdr through the real command, from files made byte by byte after their formats.
 
 KiwiSDR: ``kiwirecorder.py --modulation iq --kiwi-wav`` of github.com/jks-prv/kiwiclient writes RIFF, a PCM format of two channels with 16
-bits (the rate cut to a whole number), then for every 512 samples a chunk ``kiwi`` and a chunk ``data``. rtl_sdr: unsigned bytes, I first, zero at 127.5.
+bits (the rate cut to a whole number), then for every 512 samples a chunk ``kiwi`` and a chunk ``data``.
+rtl_sdr: unsigned bytes, I first, zero at 127.5.
 """
 
 from __future__ import annotations
