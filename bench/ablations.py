@@ -63,10 +63,10 @@ def main() -> None:
             preparation.open_dataset = lambda directory, hidden=hidden: hide(open_dataset(directory), hidden)  # type: ignore[misc]
             lines = []
             for seed in options.seeds:
-                rows, place, covariance = train_once(arrays, Row({}, training), seed)
-                truth = np.asarray(arrays.target[rows], np.float64)
-                figures = summarize(np.hypot(*(place - truth).T))
-                lines.append({"seed": seed, **figures, "coverage_68": coverage(place, truth, covariance)})
+                found = train_once(arrays, Row({}, training), seed)
+                truth = np.asarray(arrays.target[found.row], np.float64)
+                figures = summarize(np.hypot(*(found.place_m - truth).T))
+                lines.append({"seed": seed, **figures, "coverage_68": coverage(found.place_m, truth, found.covariance_m2)})
             keys = ("median_m", "p68_m", "p95_m", "coverage_68")
             spread = {key: [pick(line[key] for line in lines) for pick in (min, statistics.median, max)] for key in keys}
             results.append({"part": name, **spread})

@@ -67,8 +67,9 @@ def main() -> None:
             lines = []
             for seed in options.seeds:
                 started_s = time.process_time()
-                rows, predicted, _ = train_once(arrays, Row({}, {"model_architecture": name, **NETWORKS[name]}), seed)
-                line = judge(np.hypot(*(predicted - truth[rows]).T), arrays, rows)
+                got = train_once(arrays, Row({}, {"model_architecture": name, **NETWORKS[name]}), seed)
+                line = judge(np.hypot(*(got.place_m - truth[got.row]).T), arrays, got.row)
+                line |= dict(zip(("coverage_50", "coverage_68", "coverage_95"), got.coverage(truth[got.row]), strict=True))
                 lines.append({"seed": seed, **line, "cpu_s": math.ceil(time.process_time() - started_s)})
                 print(json.dumps({"network": name, **lines[-1]}), flush=True)
             keys = lines[0].keys() - {"seed"}

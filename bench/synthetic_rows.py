@@ -108,8 +108,28 @@ def open_or_simulate(folder: Path, config: SyntheticDatasetConfig, generator: Sy
     return open_dataset(folder)
 
 
-def train_once(arrays: DatasetArrays, row: Row, seed: int) -> tuple[Rows, Places, Places]:
-    """Return held-out rows, positions and covariances of one training."""
+@dataclass(frozen=True)
+class Judged:
+    """What one training says of its held-out rows."""
+
+    row: Rows
+    """[N]"""
+    place_m: Places
+    """[N, 2] east and north."""
+    covariance_m2: Places
+    """[N, 2, 2]"""
+    ellipse_radii: Places
+    """[3] of the 50, 68 and 95 % ellipses, in standard deviations."""
+
+    def coverage(self, truth_m: Places) -> list[float]:
+        """Return which share of the truths [N, 2] lies within the ellipses of 50, 68 and 95 %."""
+        error_m = truth_m - self.place_m
+        distance = np.einsum("ni,nij,nj->n", error_m, np.linalg.inv(self.covariance_m2), error_m)
+        return [float((distance <= radius**2).mean()) for radius in self.ellipse_radii]
+
+
+def train_once(arrays: DatasetArrays, row: Row, seed: int) -> Judged:
+    """Train once and return what the model that was kept says of the held-out rows."""
     dataset = Dataset(
         id="data",
         name="data",
@@ -138,7 +158,7 @@ def train_once(arrays: DatasetArrays, row: Row, seed: int) -> tuple[Rows, Places
         draft = train(request, Silent()).model  # type: ignore[arg-type]
         assert draft is not None
         kept = safetensors.numpy.load_file(draft.evaluation_path)
-    return kept["row"], kept["prediction_enu_m"].astype(np.float64), kept["covariance_m2"].astype(np.float64)
+    return Judged(kept["row"], *(kept[name].astype(np.float64) for name in ("prediction_enu_m", "covariance_m2", "ellipse_radii")))
 
 
 def read_examples(arrays: DatasetArrays, rows: Rows, generator: SyntheticGenerator, *, is_timed: bool) -> list[Heard]:
@@ -224,10 +244,10 @@ def measure(name: str, options: argparse.Namespace) -> dict[str, Any]:
     result["seeds"] = []
     print(json.dumps(result), flush=True)
     for seed in options.seeds:
-        rows, place, _ = train_once(arrays, row, seed)
-        error_m = np.hypot(*(place - truth[rows]).T)
-        check = check_against_limit(error_m, bound[rows])
-        on_judged = np.hypot(*(place - truth[rows]).T)[np.isin(rows, judged)]
+        found = train_once(arrays, row, seed)
+        error_m = np.hypot(*(found.place_m - truth[found.row]).T)
+        check = check_against_limit(error_m, bound[found.row])
+        on_judged = error_m[np.isin(found.row, judged)]
         result["seeds"].append({"seed": seed, **summarize(error_m), "judged": summarize(on_judged), "limit": asdict(check)})
         print(json.dumps(result["seeds"][-1]), flush=True)
     result["median_of_seeds"] = {key: statistics.median(line[key] for line in result["seeds"]) for key in ("median_m", "p68_m", "p95_m")}

@@ -54,6 +54,12 @@ class ImportKind(StrEnum):
     RECORDINGS = "recordings"
 
 
+class ExportFormat(StrEnum):
+    """What samples can leave as."""
+
+    SIGMF = "sigmf"
+
+
 @add_command(app, "list")
 def list_datasets(session: Session) -> None:
     """List data sets, newest first."""
@@ -181,12 +187,12 @@ def _send(session: Session, kind: str, paths: list[Path], fields: dict[str, Any]
 def export_dataset(
     session: Session,
     dataset: DatasetReference,
-    sigmf: Annotated[bool, typer.Option("--sigmf", help="As SigMF collections in a tar: the one form there is.")] = True,
+    form: Annotated[ExportFormat, typer.Option("--format", help="A tar of SigMF collections, one an example.")] = ExportFormat.SIGMF,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="File or folder. [default: NAME-sigmf.tar here]")] = None,
     max_examples: Annotated[int | None, typer.Option(min=1, help="Only so many, from the first on.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
 ) -> None:
-    """Write the samples of a data set as SigMF; import it anywhere with: heimdall dataset import recordings FILE."""
+    """Write the samples of a data set; import it anywhere with: heimdall dataset import recordings FILE."""
     found = find_dataset(session.client, dataset)
 
     def choose_target(server_name: str | None) -> Path:
@@ -196,7 +202,7 @@ def export_dataset(
         query = {} if max_examples is None else {"max_examples": max_examples}
         written = session.client.download(f"/training/datasets/{found['id']}/export", query, choose_target, bar.advance)
     size = written.stat().st_size
-    payload = {"path": str(written), "size_bytes": size, "dataset_id": found["id"]}
+    payload = {"path": str(written), "size_bytes": size, "dataset_id": found["id"], "format": form.value}
     session.out.result(payload, lambda: session.out.line(f"Wrote {written} ({format_size(size)})."))
 
 

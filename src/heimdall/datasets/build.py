@@ -70,6 +70,7 @@ def build_import(config: ImportDatasetConfig, files: list[SourceFile], directory
             features=examples.features,
             iq=examples.iq,
             num_samples=examples.num_samples,
+            has_carriers=examples.carrier_hz is not None,
         ) as writer:
             write_examples(examples, config, writer, lambda share: progress(0.8 + 0.2 * share))
     return _describe(directory, examples.source, log.report())

@@ -59,6 +59,8 @@ class IqWav:
     blocks: tuple[tuple[int, int], ...]
     """Offset and bytes of each data chunk."""
     gps: GpsTime | None
+    has_no_fix: bool = False
+    """Whether a Kiwi wrote it that never found its time by GPS."""
 
     @property
     def num_samples(self) -> int:
@@ -78,12 +80,15 @@ class IqWav:
 def scan_iq_wav(path: Path) -> IqWav:
     """Find the samples of a WAV, and the times that a Kiwi wrote before each block of them (chunk ``kiwi``).
 
+    The chunk holds ten bytes, little-endian: seconds since the last GPS solution (255: never one), one unused, and when the block's first
+    sample was taken as seconds and nanoseconds of the GPS week (``kiwirecorder.py --kiwi-wav`` of github.com/jks-prv/kiwiclient).
+
     Raises
     ------
     InvalidInputError
         Where it is no WAV of two channels with 16 bits, is cut off, or its times say that samples are missing.
     """
-    rate_hz, blocks, stamps, num_frames = 0.0, [], [], 0
+    rate_hz, blocks, stamps, num_frames, is_kiwi = 0.0, [], [], 0, False
     end = path.stat().st_size
     with path.open("rb") as file:
         if (head := file.read(12))[:4] != b"RIFF" or head[8:] != b"WAVE":
@@ -96,23 +101,25 @@ def scan_iq_wav(path: Path) -> IqWav:
             begin = file.tell()
             if begin + size > end:
                 raise InvalidInputError(
-                    f"'{path.name}' cannot be read as WAV: it ends before its '{_show(name)}' part does; it was cut off."
+                    f"'{path.name}' cannot be read as WAV: it ends before its '{_show(name)}' part does; it was cut off. "
+                    "Copy it again, whole."
                 )
             if name == b"fmt ":
                 rate_hz = _read_format(file.read(min(size, 40)), path.name)
             elif name == b"kiwi" and size >= 10:
+                is_kiwi = True
                 last, _, seconds, nanoseconds = struct.unpack("<BBII", file.read(10))
                 if last < _NEVER_SOLVED:
                     stamps.append((num_frames, seconds * 1_000_000_000 + nanoseconds))
             elif name == b"data":
                 if size % _FRAME_BYTES:
-                    raise InvalidInputError(f"'{path.name}' cannot be read as WAV: it ends within a sample.")
+                    raise InvalidInputError(f"'{path.name}' cannot be read as WAV: it ends within a sample. Copy it again, whole.")
                 blocks.append((begin, size))
                 num_frames += size // _FRAME_BYTES
             file.seek(begin + size + size % 2)
     if not rate_hz or not num_frames:
-        raise InvalidInputError(f"'{path.name}' cannot be read as WAV: it holds no samples.")
-    return IqWav(path, rate_hz, tuple(blocks), _fit_time(stamps, rate_hz, path.name))
+        raise InvalidInputError(f"'{path.name}' cannot be read as WAV: it holds no samples. Copy it again, whole.")
+    return IqWav(path, rate_hz, tuple(blocks), _fit_time(stamps, rate_hz, path.name), has_no_fix=is_kiwi and not stamps)
 
 
 def _read_format(content: bytes, name: str) -> float:
@@ -136,7 +143,12 @@ def _fit_time(stamps: list[tuple[int, int]], rate_hz: float, name: str) -> GpsTi
     if len(stamps) > 1:
         step_ns, begin_ns = np.polyfit(frames, later_ns, 1)
     left_ns = np.abs(later_ns - begin_ns - step_ns * frames).max()
-    if left_ns > 1e9 / rate_hz or abs(step_ns * rate_hz / 1e9 - 1) > _MAX_RATE_ERROR:
+    if left_ns <= 1e9 / rate_hz and abs(step_ns * rate_hz / 1e9 - 1) > _MAX_RATE_ERROR:
+        raise InvalidInputError(
+            f"'{name}' has a wrong sample rate: its header says {rate_hz:.0f} samples/s, its GPS times {1e9 / step_ns:.0f}. "
+            "Correct the header, or record it again."
+        )
+    if left_ns > 1e9 / rate_hz:
         raise InvalidInputError(f"'{name}' has gaps: its GPS times do not fit its number of samples. Cut it to a part without gaps.")
     return GpsTime(week_ns=(first_ns + round(begin_ns - first_frame * step_ns)) % _WEEK_NS, sample_rate_hz=float(1e9 / step_ns))
 

@@ -24,9 +24,9 @@ ARRAY_DTYPES: Final[dict[str, str]] = {
 }
 """The eight arrays of every data set and their types, little-endian everywhere."""
 
-OPTIONAL_DTYPES: Final[dict[str, str]] = {"bound_sigma_m": "<f4", "iq": "|i1"}
-"""Arrays that not every data set has: the axes of each example's Cramér-Rao ellipse, [N, 2] m, larger first (simulated data), and the
-samples of each receiver, [N, R, T, 2], I first, full scale 128."""
+OPTIONAL_DTYPES: Final[dict[str, str]] = {"bound_sigma_m": "<f4", "iq": "|i1", "carrier_hz": "<f8"}
+"""Arrays that not every data set has: the axes of each example's Cramér-Rao ellipse, [N, 2] m, larger first (simulated data), the
+samples of each receiver, [N, R, T, 2], I first, full scale 128, and the channel that recordings are of, [N] Hz, 0 where nobody said."""
 
 FEATURES: Final[dict[str, Feature]] = {
     feature.name: feature
@@ -88,6 +88,12 @@ class IqFormat(Entity):
     )
     max_frequency_hz: float | None = Field(
         default=None, gt=0, exclude_if=lambda value: value is None, description="Hz, between two receivers' carriers; of recordings"
+    )
+    timing_sources: tuple[str, ...] = Field(
+        default=(), exclude_if=lambda value: not value, description="of each receiver's clock, as its recordings say"
+    )
+    uncalibrated: tuple[str, ...] = Field(
+        default=(), exclude_if=lambda value: not value, description="ids of receivers whose strengths are in dB of full scale"
     )
 
 

@@ -8,6 +8,7 @@ import tarfile
 import tempfile
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from fractions import Fraction
 from pathlib import Path
 from typing import Any, Final
 
@@ -69,6 +70,7 @@ class _Events:
         self._arrays = arrays
         self._names = _name_receivers([receiver.id for receiver in arrays.receivers])
         self._search, self._frequency_hz = _describe_signal(arrays, config)
+        self._sources = _name_clocks(arrays)
 
     def write(self, row: int, folder: Path) -> None:
         """Write one example into an empty folder."""
@@ -96,17 +98,21 @@ class _Events:
         else:
             latitude, longitude, altitude_m = receiver.latitude, receiver.longitude, receiver.altitude_m or 0.0
         samples = np.asarray(arrays.iq[row, token], np.float32) / np.float32(FULL_SCALE)
+        # To the nanosecond: a double of these years is no finer than 0.2 us, so it comes back as the same one.
+        start_us, left_ns = divmod(round(Fraction(time_s) * 10**9), 1000)
         return Recording(
             receiver_id=self._names[column],
             iq=np.ascontiguousarray(samples).view(np.complex64)[:, 0],
             sample_rate_hz=arrays.manifest.iq.sample_rate_hz,
-            frequency_hz=self._frequency_hz,
-            start=datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=time_s) if time_s > 0 else None,
+            frequency_hz=self._frequency_hz or (None if arrays.carrier_hz is None else float(arrays.carrier_hz[row]) or None),
+            start=datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=start_us) if time_s > 0 else None,
+            start_fraction_ns=float(left_ns),
             latitude_deg=latitude,
             longitude_deg=longitude,
             altitude_m=altitude_m,
             gain_db=self._value(row, token, "gain_db"),
-            timing_source="simulated" if arrays.manifest.kind is DatasetKind.SYNTHETIC else "recorded",
+            is_calibrated=receiver.id not in arrays.manifest.iq.uncalibrated,
+            timing_source=self._sources[column],
             timing_sigma_ns=1e3 * self._value(row, token, "clock_sigma_us"),
         )
 
@@ -140,13 +146,21 @@ class _Sink(io.RawIOBase):
         return whole
 
 
-def _describe_signal(arrays: DatasetArrays, config: dict[str, Any]) -> tuple[Search, float]:
+def _name_clocks(arrays: DatasetArrays) -> tuple[str, ...]:
+    """Return what each receiver's clock is called; of imports that did not keep it, only that it was recorded."""
+    assert arrays.manifest.iq is not None
+    one = "simulated" if arrays.manifest.kind is DatasetKind.SYNTHETIC else "recorded"
+    return arrays.manifest.iq.timing_sources or (one,) * len(arrays.receivers)
+
+
+def _describe_signal(arrays: DatasetArrays, config: dict[str, Any]) -> tuple[Search, float | None]:
+    """Return where pairs are searched, and the carrier of all examples where there is one in the config."""
     stored = arrays.manifest.iq
     assert stored is not None
     if arrays.manifest.kind is DatasetKind.SYNTHETIC:
         asked = SyntheticDatasetConfig.model_validate({key: value for key, value in config.items() if key != "sources"})
         return CaptureGenerator(asked, load_default_network()).search, asked.frequency_mhz * 1e6
-    return Search(stored.bandwidth_hz, stored.max_delay_s or 0.0, stored.max_frequency_hz or 0.0), 0.0
+    return Search(stored.bandwidth_hz, stored.max_delay_s or 0.0, stored.max_frequency_hz or 0.0), None
 
 
 def _name_receivers(ids: list[str]) -> list[str]:

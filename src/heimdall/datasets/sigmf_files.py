@@ -38,7 +38,8 @@ class Recording:
     iq: ComplexArray
     """[t] full scale 1."""
     sample_rate_hz: float
-    frequency_hz: float
+    frequency_hz: float | None
+    """Of the middle; None where it is not known."""
     start: datetime | None
     """Of the first sample, by the receiver's clock, to the microsecond."""
     start_fraction_ns: float = 0.0
@@ -50,6 +51,8 @@ class Recording:
     """dBm at the antenna = dBFS - gain; None where nobody calibrated it."""
     timing_source: str = "unknown"
     timing_sigma_ns: float | None = None
+    is_calibrated: bool = True
+    """False where a gain is known, but strengths are in dB of full scale all the same."""
 
 
 Datatype = Literal["ci16_le", "ci8"]
@@ -140,13 +143,14 @@ def read_recording(path: Path) -> Recording:
         receiver_id=str(info.get(f"{NAMESPACE}:receiver_id") or path.name.removesuffix(".sigmf-meta")),
         iq=samples.astype(np.complex64),
         sample_rate_hz=float(info["core:sample_rate"]),
-        frequency_hz=float(capture.get("core:frequency", 0.0)),
+        frequency_hz=capture.get("core:frequency"),
         start=None if start is None else datetime.fromisoformat(_cut_to_microseconds(str(start))),
         start_fraction_ns=float(capture.get(f"{NAMESPACE}:start_fraction_ns", 0.0)),
         latitude_deg=latitude,
         longitude_deg=longitude,
         altitude_m=altitude[0] if altitude else None,
         gain_db=info.get(f"{NAMESPACE}:gain_db"),
+        is_calibrated=info.get(f"{NAMESPACE}:is_calibrated", True),
         timing_source=str(info.get(f"{NAMESPACE}:timing_source", "unknown")),
         timing_sigma_ns=info.get(f"{NAMESPACE}:timing_sigma_ns"),
     )
@@ -167,7 +171,9 @@ def _write_recording(base: Path, recording: Recording, datatype: Datatype) -> Pa
     for name in ("timing_sigma_ns", "gain_db"):
         if (value := getattr(recording, name)) is not None:
             info[f"{NAMESPACE}:{name}"] = value
-    capture: dict[str, Any] = {"core:frequency": recording.frequency_hz}
+    if not recording.is_calibrated:
+        info[f"{NAMESPACE}:is_calibrated"] = False
+    capture: dict[str, Any] = {} if recording.frequency_hz is None else {"core:frequency": recording.frequency_hz}
     if recording.start is not None:
         capture["core:datetime"] = recording.start.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
         capture[f"{NAMESPACE}:start_fraction_ns"] = recording.start_fraction_ns

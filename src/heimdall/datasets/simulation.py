@@ -40,7 +40,7 @@ CAPTURE_CHUNK_EXAMPLES: Final = 128
 _CAPTURE_CHUNK_SAMPLES: Final = 1 << 19
 """Of one receiver, in a chunk of captures: long captures come in smaller chunks."""
 
-_REVISION: Final = 2
+_REVISION: Final = 3
 """Of what a config and a seed give. Raise it where they give other bytes: a build begun before an upgrade then makes its chunks again."""
 _REVISION_NAME: Final = "revision"
 

@@ -52,6 +52,8 @@ class ExampleChunk:
     """[n, 2] m, axes of the Cramér-Rao ellipse; simulated data only, and then in every chunk."""
     iq: npt.NDArray[np.int8] | None = None
     """[n, R, T, 2] samples, I first, full scale 128, 0 where absent; in every chunk or in none."""
+    carrier_hz: npt.NDArray[np.float64] | None = None
+    """[n] Hz, channel of the samples, 0 where nobody said; of recordings, in every chunk or in none."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,7 @@ class DatasetArrays:
     receiver_enu: npt.NDArray[np.float32]
     bound_sigma_m: npt.NDArray[np.float32] | None = None
     iq: npt.NDArray[np.int8] | None = None
+    carrier_hz: npt.NDArray[np.float64] | None = None
 
     def __len__(self) -> int:
         return self.manifest.num_examples
@@ -175,6 +178,8 @@ class DatasetWriter:
         Whether every chunk brings ``bound_sigma_m``.
     iq, num_samples
         What the samples are and T, where every chunk brings ``iq``.
+    has_carriers
+        Whether every chunk brings ``carrier_hz``.
     """
 
     def __init__(
@@ -187,6 +192,7 @@ class DatasetWriter:
         has_bounds: bool = False,
         iq: IqFormat | None = None,
         num_samples: int = 0,
+        has_carriers: bool = False,
     ) -> None:
         if not 1 <= len(receivers) <= np.iinfo(np.int16).max:
             raise InvalidInputError(f"A data set holds 1 to {np.iinfo(np.int16).max} receivers, not {len(receivers)}.")
@@ -197,8 +203,8 @@ class DatasetWriter:
         self._groups: set[int] = set()
         self._iq = iq
         tails = _tail_shapes(num_tokens, len(features), num_samples)
-        left_out = ({"bound_sigma_m"} if not has_bounds else set()) | ({"iq"} if iq is None else set())
-        dtypes = {name: dtype for name, dtype in (ARRAY_DTYPES | OPTIONAL_DTYPES).items() if name not in left_out}
+        is_there = {"bound_sigma_m": has_bounds, "iq": iq is not None, "carrier_hz": has_carriers}
+        dtypes = {name: dtype for name, dtype in (ARRAY_DTYPES | OPTIONAL_DTYPES).items() if is_there.get(name, True)}
         self._streams = {name: _ArrayStream(directory / f"{name}.npy", dtype, tails[name]) for name, dtype in dtypes.items()}
 
     def __enter__(self) -> Self:
@@ -219,7 +225,7 @@ class DatasetWriter:
         _check_chunk(chunk, num_receivers=len(self._receivers))
         given = _given_arrays(chunk)
         if set(given) != set(self._streams):
-            raise InvalidInputError("Either every chunk of a data set brings its bounds and samples, or none does.")
+            raise InvalidInputError("Either every chunk of a data set brings its bounds, samples and carriers, or none does.")
         for name, values in given.items():
             self._streams[name].append(values)
         self._num_examples += len(chunk.mask)
@@ -338,6 +344,7 @@ def _tail_shapes(num_tokens: int, num_features: int, num_samples: int) -> dict[s
         "receiver_enu": (num_tokens, 3),
         "bound_sigma_m": (2,),
         "iq": (num_tokens, num_samples, 2),
+        "carrier_hz": (),
     }
 
 

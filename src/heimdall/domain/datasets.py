@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import Field, StringConstraints, ValidationInfo, field_validator
+from pydantic import Field, SerializerFunctionWrapHandler, StringConstraints, ValidationInfo, field_validator, model_serializer
 
 from heimdall.domain.base import Entity, Instant
 from heimdall.domain.jobs import Name
@@ -281,7 +281,7 @@ class DatasetPreview(Entity):
     sentences: tuple[str, ...] = Field(description="the same in words, the most important first")
 
 
-RECORDING_FIELDS: Final = frozenset({"bandwidth_hz", "duration_s", "max_frequency_hz", "keep_iq"})
+_RECORDING_FIELDS: Final = frozenset({"bandwidth_hz", "duration_s", "max_frequency_hz", "keep_iq"})
 """Of an import's options, those that other importers do not know."""
 
 
@@ -318,6 +318,14 @@ class ImportDatasetConfig(Entity):
         if value and info.data.get("kind", "recordings") != "recordings":
             raise ValueError("needs samples, which only recordings have")
         return value
+
+    @model_serializer(mode="wrap")
+    def _leave_out_foreign(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Write what the kind knows, so that options of one importer are no part of what another's data set is."""
+        fields: dict[str, Any] = write(self)
+        if self.kind == "recordings":
+            return fields
+        return {name: value for name, value in fields.items() if name not in _RECORDING_FIELDS}
 
 
 DatasetId = Annotated[str, StringConstraints(min_length=1, max_length=100)]

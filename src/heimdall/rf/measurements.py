@@ -5,15 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Final, Self
+from typing import Any, Final, Self
 
 import numpy as np
 import numpy.typing as npt
-from jaxtyping import Bool, Complex64, Float64, Int8
+from jaxtyping import Bool, Complex64, Float64, Int8, Int64
 
 from heimdall.rf.alignment import LARGEST_SIGMA_S, align_receivers
 from heimdall.rf.features import measure_pairs, measure_receivers
-from heimdall.rf.shapes import BoolArray, FloatArray
+from heimdall.rf.shapes import BoolArray, FloatArray, IntArray
 
 FULL_SCALE: Final = 128.0
 """Steps of an 8-bit converter from 0 to full scale."""
@@ -54,6 +54,17 @@ class Measured:
         columns = {field.name: [getattr(part, field.name) for part in parts] for field in fields(cls)}
         return cls(**{name: None if values[0] is None else np.concatenate(values) for name, values in columns.items()})  # type: ignore[arg-type]
 
+    def lay_out(self, column: Int64[IntArray, " r"], num_columns: int) -> Self:
+        """Return the same with receiver i in column ``column[i]`` of ``num_columns``; all values of a column without one are 0."""
+
+        def spread(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+            whole = np.zeros((len(values), num_columns, *values.shape[2:]), values.dtype)
+            whole[:, column] = values
+            return whole
+
+        found = {field.name: getattr(self, field.name) for field in fields(self)}
+        return type(self)(**{name: None if values is None else spread(values) for name, values in found.items()})  # type: ignore[arg-type]
+
     @property
     def features(self) -> list[npt.NDArray[np.generic]]:
         """In the order of ``datasets.manifest.CAPTURE_FEATURES``, [n, r] each."""
@@ -81,6 +92,9 @@ def measure_event(
 ) -> Measured:
     """Measure one event: detection, strength and noise at each receiver, time and frequency by all pairs together.
 
+    The result follows the receivers whatever order they are given in, to the last bit: a search has a late and an early one of each pair,
+    and of a weak signal it may decide which of two peaks is taken, so pairs are formed in an order that the samples alone decide.
+
     Parameters
     ----------
     iq
@@ -100,9 +114,11 @@ def measure_event(
         Where the capture has no edge beside the channel.
     """
     num_receivers, num_samples = iq.shape
+    order = _order_receivers(iq)
+    iq, gain_db = iq[order], np.asarray(gain_db, np.float64)[order]
     found = measure_receivers(iq, sample_rate_hz, gain_db, bandwidth_hz=search.bandwidth_hz)
     heard = found.detected
-    timed = heard if is_timed is None else heard & is_timed
+    timed = heard if is_timed is None else heard & is_timed[order]
     pairs = measure_pairs(
         iq,
         sample_rate_hz,
@@ -112,7 +128,7 @@ def measure_event(
     )
     aligned = align_receivers(pairs, num_receivers)
     kept = np.rint(iq.view(np.float32) * FULL_SCALE).astype(np.int8).reshape(1, num_receivers, num_samples, 2) if keep_iq else None
-    return Measured(
+    measured = Measured(
         heard=heard[None],
         rssi_dbm=np.where(heard, found.rssi_dbm, 0.0)[None],
         noise_dbm=found.noise_dbm[None],
@@ -120,9 +136,22 @@ def measure_event(
         toa_offset_us=np.where(timed, 1e6 * aligned.arrival_s, 0.0)[None],
         toa_sigma_us=np.where(timed, 1e6 * aligned.sigma_s, np.where(heard, 1e6 * LARGEST_SIGMA_S, 0.0))[None],
         frequency_offset_hz=np.where(timed, aligned.frequency_hz, 0.0)[None],
-        gain_db=np.asarray(gain_db, np.float64)[None],
+        gain_db=gain_db[None],
         iq=kept,
     )
+    return measured.lay_out(order, num_receivers)
+
+
+def _order_receivers(iq: Complex64[ComplexArray, "r t"]) -> Int64[IntArray, " r"]:
+    """Return receivers by the power of their samples; equal ones by their bytes.
+
+    Squares of steps of 1 / 128 are added without a rounding in double precision, so the power is the same whatever stands beside it.
+    """
+    values = iq.view(np.float32)
+    power = np.einsum("rt,rt->r", values, values, dtype=np.float64)
+    if len(np.unique(power)) == len(power):
+        return np.argsort(power)
+    return np.array(sorted(range(len(iq)), key=lambda row: (power[row], iq[row].tobytes())), np.int64)
 
 
 def reach_of(receiver_m: FloatArray, late_s: float, speed_m_s: float) -> float:

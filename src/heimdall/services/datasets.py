@@ -18,7 +18,6 @@ from heimdall.domain.audit import AuditAction, AuditSubject
 from heimdall.domain.base import new_id
 from heimdall.domain.canonical import hash_canonical
 from heimdall.domain.datasets import (
-    RECORDING_FIELDS,
     VOICE_WAVEFORMS,
     Dataset,
     DatasetKind,
@@ -279,8 +278,7 @@ class DatasetService:
     def _make_row(
         self, dataset_id: str, config: AnyConfig, sources: list[dict[str, Any]] | None = None, *, is_demo: bool = False
     ) -> Dataset:
-        left_out = set(RECORDING_FIELDS) if isinstance(config, ImportDatasetConfig) and config.kind != "recordings" else None
-        stored = config.model_dump(mode="json", exclude=left_out) | ({} if sources is None else {"sources": sources})
+        stored = config.model_dump(mode="json") | ({} if sources is None else {"sources": sources})
         hashed = {key: value for key, value in stored.items() if key not in ("name", "description")}
         if "sources" in hashed:
             hashed["sources"] = [source["sha256"] for source in hashed["sources"]]

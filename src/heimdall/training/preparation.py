@@ -24,6 +24,7 @@ from heimdall.training.architectures.iq_front import NUM_PAIR_NUMBERS, IqFront, 
 from heimdall.training.architectures.iq_residual import IqResidualLocalizer
 from heimdall.training.architectures.localizer import Localizer, Scaling
 from heimdall.training.architectures.residual import ResidualLocalizer
+from heimdall.training.architectures.sampled import SampledLocalizer
 from heimdall.training.checkpoints import Identity, identify, restore_checkpoint
 from heimdall.training.data import Examples, cut_batches
 from heimdall.training.devices import DeviceMonitor, choose_device
@@ -65,7 +66,7 @@ class Run:
     @property
     def with_iq(self) -> bool:
         """Whether the network works on samples."""
-        return isinstance(self.state.model, IqLocalizer | IqResidualLocalizer)
+        return isinstance(self.state.model, SampledLocalizer)
 
     @property
     def num_batches(self) -> int:
@@ -159,7 +160,7 @@ def find_pairs(model: Localizer, arrays: DatasetArrays, *, check_in: Callable[[]
 
     No weight changes it, so it is found once, for rows in their own order: an attempt that goes on has the same bits.
     """
-    if not isinstance(model, IqLocalizer | IqResidualLocalizer) or arrays.iq is None:
+    if not isinstance(model, SampledLocalizer) or arrays.iq is None:
         return None
     num_examples, num_tokens = arrays.mask.shape
     if 4 * num_examples * num_tokens**2 * NUM_PAIR_NUMBERS > MAX_PAIRS_BYTES:
@@ -210,9 +211,9 @@ def _place(architecture: Architecture, network: nn.Module, arrays: DatasetArrays
     column = arrays.feature_index("rssi_dbm") if arrays.has_feature("rssi_dbm") else None
     front = IqFront(describe_samples(arrays), scaling.target_scale_m) if architecture.needs_iq else None
     if physics is None:
-        return place_in_frame(architecture, network, scaling) if front is None else IqLocalizer(network, scaling, front)
+        return place_in_frame(architecture, network, scaling) if front is None else IqLocalizer(network, scaling, front=front)
     if front is None:
         return ResidualLocalizer(network, scaling, physics.layer, strength_column=column)
     if not isinstance(physics.layer, ArrivalLayer):
         raise TypeError(f"'{architecture.id}' needs times of arrival to compare its samples with")
-    return IqResidualLocalizer(network, scaling, physics.layer, front, strength_column=column)
+    return IqResidualLocalizer(network, scaling, physics.layer, front=front, strength_column=column)

@@ -216,3 +216,23 @@ def test_show_counts_many_receivers_and_names_all_on_demand(run_cli: Run) -> Non
     out = run_cli("dataset", "show", "July", server=server)[1]
     assert "40: site 0, site 1, site 2, site 3, site 4 and 35 more; --receivers names all" in out
     assert "site 39" in run_cli("dataset", "show", "July", "--receivers", server=server)[1]
+
+
+def test_export_writes_the_one_form_there_is_and_refuses_another(run_cli: Run, tmp_path: Path) -> None:
+    item = {**READY, "id": "d1"}
+    name = {"Content-Disposition": "attachment; filename=July-sigmf.tar"}
+    routes = {
+        "GET /training/datasets": {"datasets": [item]},
+        "GET /training/datasets/d1": item,
+        "GET /training/datasets/d1/export": httpx.Response(200, content=b"tar", headers=name),
+    }
+    for number, words in enumerate([(), ("--format", "sigmf")]):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        code, out, err = run_cli("dataset", "export", "July", "-o", str(folder), "--json", *words, server=FakeServer(dict(routes)))
+        assert code == 0, err
+        assert json.loads(out)["format"] == "sigmf"
+        assert (folder / "July-sigmf.tar").read_bytes() == b"tar"
+    code, _, err = run_cli("dataset", "export", "July", "--format", "wav", server=FakeServer(routes))
+    assert code == 2
+    assert "'wav' is not one of 'sigmf'" in err

@@ -177,6 +177,22 @@ def test_options_of_recordings_are_no_part_of_other_imports(bench):
         ImportDatasetConfig(kind="rssi-csv", name="mine", keep_iq=True)
 
 
+@pytest.mark.parametrize(
+    ("kind", "options", "config_hash"),
+    [
+        ("powder", {}, "1da94dd15e5a203ecdf52cc29bec98ddff4b5b682126428850c7e9a490c786d4"),
+        ("locards", {}, "f2340f5f27387c309a325fbdc72251a398f9ff6bf19bc4516d56c85425a92f94"),
+        ("rssi-csv", {"cell_m": 300.0}, "18f91dea719e947cffee1f1bbb9e37d31f98337695224c12b7de58cd142589c2"),
+        ("rssi-parquet", {}, "811d5fba8136bc84988b21fdb64bdddfc0721ce7e700fcb74f9948ca4355e34c"),
+        ("recordings", {}, "688f68dd77538eb1cde6e99a347756793a4c0ce04fd22fdffca670654acccc64"),
+        ("recordings", {"keep_iq": True, "duration_s": 0.2}, "d4f8d807ad3a0a6a91ec44ee403f22e7bfbae60102a7d08a570900710ea93507"),
+    ],
+)
+def test_what_was_imported_before_keeps_its_hash(bench, kind, options, config_hash):
+    dataset = bench.service.create_import(ImportDatasetConfig(kind=kind, name="n", **options), [bench.upload("x")])
+    assert dataset.config_hash == config_hash
+
+
 def test_other_files_are_another_config(bench):
     config = ImportDatasetConfig(kind="rssi-csv", name="mine")
     first, same, other = (bench.service.create_import(config, [bench.upload(text)]) for text in (CSV, CSV, CSV + "\n"))

@@ -123,7 +123,7 @@ def test_every_weight_gets_a_gradient(entry):
     model = build(entry).train()
     if entry.needs_iq:
         samples = Samples(16_000.0, 12_500.0, 256, 50_000.0, heard_column=0, frequency_column=None)
-        model = IqLocalizer(model.network, SCALING, IqFront(samples, SCALING.target_scale_m)).train()
+        model = IqLocalizer(model.network, SCALING, front=IqFront(samples, SCALING.target_scale_m)).train()
     noise = torch.randint(-99, 99, (64, REFERENCE_NUM_RECEIVERS, 256, 2), dtype=torch.int8, generator=torch.Generator().manual_seed(6))
     loss = prediction_nll(model(*make_batch(64), *([noise] if entry.needs_iq else [])), torch.randn(64, 2), scale_km=20.0).mean()
     loss.backward()

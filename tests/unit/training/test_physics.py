@@ -96,10 +96,22 @@ def test_no_row_is_estimated_by_a_map_or_law_that_has_seen_it(small_arrays, monk
     monkeypatch.setattr(physics, "_estimate", check)
     train_rows, val_rows = np.arange(0, 120), np.arange(120, 160)
     prepared = physics.prepare_physics(small_arrays, train_rows, val_rows, kind=kind)
-    assert sorted(estimated) == list(range(160))
+    # For the network all but the groups set aside, then every training row once for calibration.
+    assert sorted(estimated) == sorted([*prepared.fit_rows, *val_rows, *train_rows])
     (calibration_rows,) = prepared.calibration_sets
-    assert not set(small_arrays.group[prepared.fit_rows].tolist()) & set(small_arrays.group[calibration_rows].tolist())
-    assert sorted([*prepared.fit_rows, *calibration_rows]) == train_rows.tolist()
+    assert calibration_rows.tolist() == train_rows.tolist()
+    assert (prepared.calibration_NP[:120, 2] > 0).all()
+    assert 90 <= len(prepared.fit_rows) < 120
+
+
+def test_of_many_groups_each_is_held_out_once_with_a_fifth_of_them():
+    group = np.repeat(np.arange(11), 4).astype(np.int32)
+    parts = physics._cut_sets(group, (np.arange(44),))
+    assert len(parts) == 5
+    assert sorted(np.concatenate(parts).tolist()) == list(range(44))
+    held_out = [set(group[part].tolist()) for part in parts]
+    assert sorted(len(groups) for groups in held_out) == [2, 2, 2, 2, 3]
+    assert sum(len(groups) for groups in held_out) == 11
 
 
 def test_of_few_days_each_is_estimated_by_a_map_of_the_others(small_arrays, monkeypatch):

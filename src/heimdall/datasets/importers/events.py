@@ -23,6 +23,7 @@ MAX_RATE_HZ: Final = 100e6
 MAX_FREQUENCY_HZ: Final = 300e9
 _MAX_ALTITUDE_M: Final = 100_000.0
 _MAX_GAIN_DB: Final = 300.0
+_MAX_SOURCE_CHARS: Final = 100
 
 TIMING_SIGMA_NS: Final[dict[str, float]] = {
     "gpsdo": 50.0,
@@ -53,9 +54,11 @@ class Take:
     start_ps: int | None
     """ps of the first sample by the receiver's clock, since 1970; None where it is not known."""
     gain_db: float | None
+    is_calibrated: bool
+    """Whether its strength is in dBm, and not in dB of full scale."""
     clock_sigma_ns: float
-    is_simulated: bool
-    """Whether it says so itself."""
+    timing_source: str
+    """As it says itself."""
     load: Callable[[], ComplexArray]
     """Reads the samples, full scale 1; RowError or InvalidInputError where they are damaged."""
 
@@ -106,13 +109,18 @@ def take_gain(value: Any) -> float | None:  # noqa: ANN401
     return None if value is None else take_number(value, "the gain in dB", -_MAX_GAIN_DB, _MAX_GAIN_DB)
 
 
-def take_clock(source: Any, sigma_ns: Any) -> float:  # noqa: ANN401
-    """Return the standard deviation of a clock in ns: as stated, else by its class. RowError."""
-    if sigma_ns is not None:
-        return take_number(sigma_ns, "the timing_sigma_ns", 0.0, 1e9)
-    if source not in TIMING_SIGMA_NS:
+def take_clock(source: Any, sigma_ns: Any, *, has_start: bool) -> tuple[str, float]:  # noqa: ANN401
+    """Return what a clock is called and its standard deviation in ns: as stated, else by its class. RowError.
+
+    However good a clock is, a recording that does not say when it began has none.
+    """
+    if sigma_ns is None and source not in TIMING_SIGMA_NS:
         raise RowError(f"the timing source is none of {', '.join(TIMING_SIGMA_NS)}, and no timing_sigma_ns is given")
-    return TIMING_SIGMA_NS[source]
+    sigma_ns = TIMING_SIGMA_NS[source] if sigma_ns is None else take_number(sigma_ns, "the timing_sigma_ns", 0.0, 1e9)
+    if not has_start:
+        return "unknown", TIMING_SIGMA_NS["unknown"]
+    is_name = isinstance(source, str) and 0 < len(source) <= _MAX_SOURCE_CHARS and source.isprintable()
+    return source if is_name else "unknown", sigma_ns
 
 
 def parse_instant(text: str) -> int:

@@ -57,6 +57,8 @@ class ImportedExamples:
     iq: IqFormat | None = None
     """What the samples of every block are; None where there are none."""
     num_samples: int = 0
+    carrier_hz: npt.NDArray[np.float64] | None = None
+    """[N] Hz, channel of the samples, 0 where nobody said."""
 
 
 def refuse_wide_networks(target_m: npt.NDArray[np.float64], receiver_m: npt.NDArray[np.float64]) -> None:
@@ -99,6 +101,7 @@ def write_examples(
                 time=examples.time[rows],
                 receiver_enu=block.receiver_enu,
                 iq=block.iq,
+                carrier_hz=None if examples.carrier_hz is None else examples.carrier_hz[rows],
             )
         )
         progress(min(1.0, rows.stop / len(group)))

@@ -72,17 +72,19 @@ def _read_event(value: Any, receivers: dict[str, Any], member: Member, archive: 
     if not isinstance(recordings, list):
         raise RowError("the event has no list of recordings")
     takes: dict[str, Take] = {}
+    reason = "it names none"
     for recording in recordings:
         try:
-            take = _read_recording(recording, event, receivers, member, archive)
+            take = _read_recording(recording, event, receivers, member, archive, log)
         except (RowError, InvalidInputError) as error:
-            log.note(f"recordings left out: {_say(error)}")
+            reason = _say(error)
+            log.note(f"recordings left out: {reason}")
             continue
         if take.receiver_id in takes:
             raise RowError("two recordings of the event are of the same receiver")
         takes[take.receiver_id] = take
     if not takes:
-        raise RowError("not one of the event's recordings can be used")
+        raise RowError(f"not one of the event's recordings can be used: {reason}")
     starts = [take.start_ps for take in takes.values() if take.start_ps is not None and take.start_ps > 2 * _WEEK_PS]
     return RecordedEvent(
         name=str(event.get("name", ""))[:100],
@@ -95,14 +97,23 @@ def _read_event(value: Any, receivers: dict[str, Any], member: Member, archive: 
     )
 
 
-def _read_recording(value: Any, event: dict[str, Any], receivers: dict[str, Any], member: Member, archive: Unpacked) -> Take:  # noqa: ANN401
+def _read_recording(
+    value: Any,  # noqa: ANN401
+    event: dict[str, Any],
+    receivers: dict[str, Any],
+    member: Member,
+    archive: Unpacked,
+    log: ImportLog,
+) -> Take:
     recording = _take_object(value, _RECORDING, "a recording")
     name, file_name = recording.get("receiver"), recording.get("file")
     if not isinstance(name, str) or name not in receivers:
-        raise RowError("a recording's receiver is not among the receivers")
+        raise RowError("a recording's receiver is not among the receivers; add it there with its latitude and longitude")
     if not 0 < len(name) <= 100 or not name.isprintable():
         raise RowError("a receiver's name is no text of 1 to 100 letters")
     receiver = _take_object(receivers[name], _RECEIVER, "a receiver")
+    if receiver.get("latitude") is None or receiver.get("longitude") is None:
+        raise RowError("a receiver has no position; give its latitude and longitude in 'receivers'")
     latitude, longitude, altitude_m = take_place(
         receiver.get("latitude"), receiver.get("longitude"), receiver.get("altitude_m"), "receiver"
     )
@@ -119,12 +130,21 @@ def _read_recording(value: Any, event: dict[str, Any], receivers: dict[str, Any]
         if wav.gps is not None:
             has_clock = True
             rate_hz, start_ps = wav.gps.sample_rate_hz, _place_in_week(wav.gps.week_ns, start_ps)
+        elif wav.has_no_fix and receiver.get("timing_source") in ("gps", None):
+            has_clock = False
+            log.note("recordings of a Kiwi without a GPS fix, which have no clock that counts; wait for the fix before you record")
     else:
+        if recording.get("sample_rate_hz") is None:
+            raise RowError("a raw file does not say its sample rate; give sample_rate_hz beside it in recordings.json")
         rate_hz, num_samples, load = take_rate(recording.get("sample_rate_hz")), path.stat().st_size // 2, partial(read_rtl_sdr, path)
         if path.stat().st_size % 2 or num_samples == 0:
-            raise RowError("a raw file does not hold whole pairs of bytes, as rtl_sdr writes them")
+            raise RowError("a raw file does not hold whole pairs of bytes, as rtl_sdr writes them; copy it again, whole")
     if num_samples > MAX_SAMPLES:
         raise RowError(f"a recording has more than {MAX_SAMPLES:,} samples; cut it to the transmission")
+    timing_source, sigma_ns = take_clock(
+        receiver.get("timing_source", "unknown"), receiver.get("timing_sigma_ns"), has_start=has_clock and start_ps is not None
+    )
+    gain_db = take_gain(recording.get("gain_db", receiver.get("gain_db")))
     return Take(
         receiver_id=name,
         latitude=latitude,
@@ -135,9 +155,10 @@ def _read_recording(value: Any, event: dict[str, Any], receivers: dict[str, Any]
         num_samples=num_samples,
         # A start that the event alone gives is when somebody pressed a button, not when this receiver's first sample was taken.
         start_ps=start_ps if has_clock else None,
-        gain_db=take_gain(recording.get("gain_db", receiver.get("gain_db"))),
-        clock_sigma_ns=take_clock(receiver.get("timing_source", "unknown"), receiver.get("timing_sigma_ns")),
-        is_simulated=False,
+        gain_db=gain_db,
+        is_calibrated=gain_db is not None,
+        clock_sigma_ns=sigma_ns,
+        timing_source=timing_source,
         load=load,
     )
 
@@ -167,4 +188,4 @@ def _say(error: RowError | InvalidInputError) -> str:
     """Return a reason without the name of one file, so that equal faults count together."""
     text = str(error) if isinstance(error, RowError) else error.detail
     head, quote, rest = text.partition("' ")
-    return f"a file {rest}" if quote and head.startswith("'") else text
+    return (f"a file {rest}" if quote and head.startswith("'") else text).rstrip(".")

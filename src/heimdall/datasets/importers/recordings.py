@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, BinaryIO, Final
+from typing import BinaryIO, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -45,6 +45,7 @@ SOURCE: Final = "Recordings of your own, measured by Heimdall; their licence is 
 SIMULATED_SOURCE: Final = "Simulated captures, exported and imported again"
 HALF_SIMULATED_SOURCE: Final = "Recordings and simulated captures together, measured by Heimdall; the recordings' licence is yours to know"
 
+_SIMULATED: Final = "simulated"
 _RATE_SHARE: Final = 1.28
 """Sample rate over channel, as simulated captures have it: the edges show the noise."""
 _LEAST_RATE_SHARE: Final = 1.06
@@ -95,11 +96,11 @@ def read_recordings(
     with stored.open("wb") as samples:
         for number, (row, event) in enumerate(chosen):
             try:
-                measured, iq = _measure(event, plan)
+                measured, iq, later_s = _measure(event, plan)
             except (RowError, HeimdallError) as error:
                 log.reject(row, str(error))
                 continue
-            taken.append(event)
+            taken.append(replace(event, time_s=event.time_s + later_s) if event.time_s > 0 else event)
             parts.append(measured)
             if config.keep_iq:
                 _write(samples, iq)
@@ -178,7 +179,7 @@ def _plan(
     log.refuse_if_empty()
     num_samples = min(wanted if config.duration_s else min(lengths[row] for row, _ in chosen), MAX_CAPTURE_SAMPLES)
     log.note(f"of each event {num_samples / rate_hz:.4g} s at {rate_hz:.6g} samples/s, where it is loudest")
-    if uncalibrated := sum(take.gain_db is None for _, event in chosen for take in event.takes):
+    if uncalibrated := sum(not take.is_calibrated for _, event in chosen for take in event.takes):
         log.note("recordings without gain_db, whose strength is in dB of full scale", uncalibrated)
     if untimed := sum(not _is_timed(take) for _, event in chosen for take in event.takes):
         log.note("recordings whose clock tells no time of arrival, used for their strength alone", untimed)
@@ -195,23 +196,19 @@ def _plan(
             "keep features only.",
             field="duration_s",
         )
-    # Pairs are measured in one order everywhere: of a weak signal it may decide which of two peaks is taken.
-    sorted_takes = [
-        (row, replace(event, takes=tuple(sorted(event.takes, key=lambda take: ids.index(take.receiver_id))))) for row, event in chosen
-    ]
-    return _Plan(rate_hz, num_samples, _search(chosen, config), ids), sorted_takes
+    return _Plan(rate_hz, num_samples, _search(chosen, config), ids), chosen
 
 
 def _check_channel(event: RecordedEvent, bandwidth_hz: float) -> None:
     if event.frequency_hz is None and len({take.frequency_hz for take in event.takes}) > 1:
-        raise RowError("the recordings are of different frequencies, and the channel is not named")
+        raise RowError("the recordings are of different frequencies, and the channel is not named; record one frequency an event")
     for take in event.takes:
         if take.sample_rate_hz < _LEAST_RATE_SHARE * bandwidth_hz:
             raise RowError(
                 "a recording is not wider than the channel, so there is no noise to measure beside it; give a smaller bandwidth_hz"
             )
         if abs(_offset_hz(event, take)) + _LEAST_RATE_SHARE * bandwidth_hz / 2 > take.sample_rate_hz / 2:
-            raise RowError("the channel does not lie within a recording: frequency, center_hz and sample rate do not fit")
+            raise RowError("the channel does not lie within a recording: frequency, center_hz and sample rate do not fit; correct them")
 
 
 def _offset_hz(event: RecordedEvent, take: Take) -> float:
@@ -247,12 +244,11 @@ def _search(chosen: list[tuple[int, RecordedEvent]], config: ImportDatasetConfig
     )
 
 
-def _measure(event: RecordedEvent, plan: _Plan) -> tuple[Measured, npt.NDArray[np.int8]]:
-    """Measure one event over all receivers of the data set, [1, R]; absent ones are zeros."""
+def _measure(event: RecordedEvent, plan: _Plan) -> tuple[Measured, npt.NDArray[np.int8], float]:
+    """Return one event over all receivers of the data set, [1, R], absent ones zeros, and how long after the last start it begins, s."""
     spans, count = _read_common(event, plan), plan.num_samples
     first = _loudest(spans, count)
-    num_receivers = len(plan.receiver_ids)
-    place = [plan.receiver_ids.index(take.receiver_id) for take in event.takes]
+    place = np.array([plan.receiver_ids.index(take.receiver_id) for take in event.takes])
     quantized = [_quantize(span[first : first + count]) for span in spans]
     gain_db = np.array([(take.gain_db or 0.0) + extra for take, (_, extra) in zip(event.takes, quantized, strict=True)])
     timed = np.array([_is_timed(take) for take in event.takes])
@@ -260,15 +256,9 @@ def _measure(event: RecordedEvent, plan: _Plan) -> tuple[Measured, npt.NDArray[n
     found = measure_event(iq, plan.rate_hz, gain_db, plan.search, is_timed=timed, keep_iq=True)
     if not all(np.isfinite(values).all() for values in found.features):
         raise RowError("a recording holds no noise beside the signal, so nothing can be measured against it")
-
-    def spread(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        whole = np.zeros((1, num_receivers, *values.shape[2:]), values.dtype)
-        whole[:, place] = values
-        return whole
-
-    columns = {name: spread(values) for name, values in vars(found).items() if name != "iq"}
-    assert found.iq is not None
-    return Measured(**columns, iq=None), spread(found.iq)
+    laid_out = found.lay_out(place, len(plan.receiver_ids))
+    assert laid_out.iq is not None
+    return replace(laid_out, iq=None), laid_out.iq, first / plan.rate_hz
 
 
 def _read_common(event: RecordedEvent, plan: _Plan) -> list[ComplexArray]:
@@ -355,17 +345,30 @@ def _arrange(
             features[rows], mask[rows], index[rows], place_m[rows].astype(np.float32), None if samples is None else np.array(samples[rows])
         ),
         accuracy_radius_m=ACCURACY_RADIUS_M,
-        source=_describe_source([take.is_simulated for event in events for take in event.takes]),
+        source=_describe_source([take.timing_source == _SIMULATED for event in events for take in event.takes]),
         iq=IqFormat(
             sample_rate_hz=plan.rate_hz,
             bandwidth_hz=plan.search.bandwidth_hz,
             max_delay_s=plan.search.max_delay_s,
             max_frequency_hz=plan.search.max_frequency_hz,
+            timing_sources=tuple(_join_sources(events, name) for name in plan.receiver_ids),
+            uncalibrated=tuple(sorted({take.receiver_id for event in events for take in event.takes if not take.is_calibrated})),
         )
         if stored is not None
         else None,
         num_samples=plan.num_samples if stored is not None else 0,
+        carrier_hz=None if stored is None else np.array([_carrier_hz(event) for event in events]),
     )
+
+
+def _carrier_hz(event: RecordedEvent) -> float:
+    return event.takes[0].frequency_hz if event.frequency_hz is None else event.frequency_hz
+
+
+def _join_sources(events: list[RecordedEvent], receiver_id: str) -> str:
+    """Return what a receiver's clock is called in all its recordings; what is simulated in part is not passed on as recorded."""
+    names = {take.timing_source for event in events for take in event.takes if take.receiver_id == receiver_id}
+    return _SIMULATED if _SIMULATED in names else names.pop() if len(names) == 1 else "recorded"
 
 
 def _describe_source(is_simulated: list[bool]) -> str:

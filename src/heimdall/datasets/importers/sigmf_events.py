@@ -3,7 +3,8 @@
 Of the collection: ``heimdall:event``, ``heimdall:transmitter`` (a GeoJSON point), ``heimdall:common_start`` (all recordings begin at
 the same instant of their own clocks), ``heimdall:max_delay_s`` and ``heimdall:max_frequency_hz`` (where pairs were searched). Of a
 recording:
-``heimdall:receiver_id``, ``timing_source``, ``timing_sigma_ns``, ``gain_db`` and a capture's ``start_fraction_ns``.
+``heimdall:receiver_id``, ``timing_source``, ``timing_sigma_ns``, ``gain_db``, ``is_calibrated`` (``false``: strengths are in dB of full
+scale all the same) and a capture's ``start_fraction_ns``.
 """
 
 from __future__ import annotations
@@ -58,17 +59,19 @@ def read_collection(member: Member, archive: Unpacked, log: ImportLog) -> Record
     latitude, longitude, altitude_m = _take_point(collection.get(f"{_OWN}transmitter"), "transmitter")
     common_start = collection.get(f"{_OWN}common_start") is True
     takes: dict[str, Take] = {}
+    reason = ""
     for stream in streams:
         try:
             take = _read_stream(stream, member, archive, common_start=common_start)
         except RowError as error:
-            log.note(f"recordings left out: {error}")
+            reason = str(error)
+            log.note(f"recordings left out: {reason}")
             continue
         if take.receiver_id in takes:
             raise RowError("two recordings of the event are of the same receiver")
         takes[take.receiver_id] = take
     if not takes:
-        raise RowError("not one of the event's recordings can be used")
+        raise RowError(f"not one of the event's recordings can be used: {reason}")
     starts = [take.start_ps for take in takes.values() if take.start_ps]
     search = [
         0.0 if (value := collection.get(f"{_OWN}{name}")) is None else take_number(value, name, 0.0, high)
@@ -122,6 +125,10 @@ def _read_stream(stream: Any, member: Member, archive: Unpacked, *, common_start
     receiver_id = info.get(f"{_OWN}receiver_id") or Path(name.removesuffix(_META_SUFFIX)).name
     if not isinstance(receiver_id, str) or not 0 < len(receiver_id) <= 100 or not receiver_id.isprintable():
         raise RowError("a receiver's id is no text of 1 to 100 letters")
+    start_ps = 0 if common_start else _take_start(capture)
+    source = info.get(f"{_OWN}timing_source", "unknown")
+    timing_source, sigma_ns = take_clock(source, info.get(f"{_OWN}timing_sigma_ns"), has_start=start_ps is not None)
+    gain_db = take_gain(info.get(f"{_OWN}gain_db"))
     return Take(
         receiver_id=receiver_id,
         latitude=latitude,
@@ -130,10 +137,11 @@ def _read_stream(stream: Any, member: Member, archive: Unpacked, *, common_start
         sample_rate_hz=take_rate(info.get("core:sample_rate")),
         frequency_hz=take_number(capture.get("core:frequency", 0.0), "the frequency in Hz", 0.0, MAX_FREQUENCY_HZ),
         num_samples=num_samples,
-        start_ps=0 if common_start else _take_start(capture),
-        gain_db=take_gain(info.get(f"{_OWN}gain_db")),
-        clock_sigma_ns=take_clock(info.get(f"{_OWN}timing_source", "unknown"), info.get(f"{_OWN}timing_sigma_ns")),
-        is_simulated=info.get(f"{_OWN}timing_source") == "simulated",
+        start_ps=start_ps,
+        gain_db=gain_db,
+        is_calibrated=gain_db is not None and info.get(f"{_OWN}is_calibrated") is not False,
+        clock_sigma_ns=sigma_ns,
+        timing_source=timing_source,
         load=partial(_load, data, str(info["core:datatype"]), info.get("core:sha512")),
     )
 

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import silu
 
-from heimdall.training.architectures.iq_front import NUM_PAIR_NUMBERS, IqFront, Views
-from heimdall.training.architectures.localizer import Gaussian, Localizer, Scaling
+from heimdall.training.architectures.iq_front import NUM_PAIR_NUMBERS, Views
+from heimdall.training.architectures.localizer import Gaussian
+from heimdall.training.architectures.sampled import SampledLocalizer
 from heimdall.training.architectures.tokens import AttentionPool, SharedDropout, TokenLift, drop_receivers, pool_mean
 
 
@@ -106,20 +107,8 @@ class IqEncoder(nn.Module):
         return summary_NC.reshape(*tokens_BRF.shape[:2], self.channels)
 
 
-class IqLocalizer(Localizer):
-    """A localizer that is given samples beside the tokens.
-
-    Parameters
-    ----------
-    network, scaling
-        As in :class:`Localizer`.
-    front
-        Makes of the samples what the network sees.
-    """
-
-    def __init__(self, network: nn.Module, scaling: Scaling, front: IqFront) -> None:
-        super().__init__(network, scaling)
-        self.front = front
+class IqLocalizer(SampledLocalizer):
+    """A localizer whose network takes the views of the samples beside the tokens."""
 
     def forward(
         self,
@@ -130,5 +119,5 @@ class IqLocalizer(Localizer):
         pairs_BRRP: Tensor | None = None,
     ) -> Gaussian:
         """Return the Gaussian in scaled units; samples are int8 [B, R, T, 2], pairs that are not known are computed here."""
-        views = None if iq_BRT2 is None else self.front(iq_BRT2, features_BRF, mask_BR, pairs_BRRP)
+        views = self.look(features_BRF, mask_BR, iq_BRT2, pairs_BRRP)
         return self._read(self.network(self.normalize(features_BRF, mask_BR), mask_BR, receiver_BR, views))

@@ -6,32 +6,19 @@ Legend: B examples, R receiver tokens, F features a token, T samples, P numbers 
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from heimdall.training.architectures.arrival_layer import ArrivalLayer
-from heimdall.training.architectures.iq_front import IqFront, Views
-from heimdall.training.architectures.localizer import Gaussian, Scaling
+from heimdall.training.architectures.iq_front import Views
+from heimdall.training.architectures.localizer import Gaussian
 from heimdall.training.architectures.residual import ResidualLocalizer
+from heimdall.training.architectures.sampled import SampledLocalizer
 
 
-class IqResidualLocalizer(ResidualLocalizer):
-    """A residual localizer that is given samples beside the tokens.
-
-    Parameters
-    ----------
-    network, scaling, strength_column
-        As in :class:`ResidualLocalizer`; the network takes views and context.
-    physics
-        The search for the place from times of arrival.
-    front
-        Makes of the samples what the network sees.
-    """
+class IqResidualLocalizer(SampledLocalizer, ResidualLocalizer):
+    """A residual localizer whose physics is the search for the place from times of arrival, and whose network takes views and context."""
 
     physics: ArrivalLayer
-
-    def __init__(self, network: nn.Module, scaling: Scaling, physics: ArrivalLayer, front: IqFront, *, strength_column: int | None) -> None:
-        super().__init__(network, scaling, physics, strength_column=strength_column)
-        self.front = front
 
     def forward(
         self,
@@ -44,10 +31,10 @@ class IqResidualLocalizer(ResidualLocalizer):
     ) -> Gaussian:
         """Return the Gaussian in scaled units; samples are int8 [B, R, T, 2]; estimate and pairs that are not known are computed here."""
         estimate_BP = self.physics(features_BRF, mask_BR, receiver_BR) if known_BP is None else known_BP
-        views = None
-        if iq_BRT2 is not None:
+        views = self.look(features_BRF, mask_BR, iq_BRT2, pairs_BRRP)
+        if views is not None:
             path_BR = self.physics.path_m(features_BRF, mask_BR, receiver_BR, estimate_BP[:, :2]) / self.target_scale
-            views = contradict(self.front(iq_BRT2, features_BRF, mask_BR, pairs_BRRP), path_BR.to(features_BRF.dtype))
+            views = contradict(views, path_BR.to(features_BRF.dtype))
         return self._correct(features_BRF, mask_BR, receiver_BR, estimate_BP, views)
 
 
