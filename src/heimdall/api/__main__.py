@@ -8,11 +8,13 @@ import sys
 # What is imported stays: looking for garbage in it would only make the start longer. The server turns it on again.
 gc.disable()
 
+from heimdall.api.allocator import share_one_arena  # noqa: E402
 from heimdall.api.lightness import load_lightly  # noqa: E402
 
 
 def main() -> int:
     """Serve until a signal; print a plain sentence where that cannot be."""
+    share_one_arena()
     load_lightly()
     from heimdall.api.server import run_server
     from heimdall.domain.errors import HeimdallError

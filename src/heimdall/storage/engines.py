@@ -13,6 +13,9 @@ from heimdall.domain.errors import InvalidInputError, UnavailableError
 
 _MIN_SQLITE: Final = (3, 35)
 _WAL_LIMIT_BYTES: Final = 64 * 1024 * 1024
+_CACHE_KIB: Final = 512
+"""KiB of pages that a connection keeps; SQLite's own 2000 would grow with the length of the runs, for each thread that ever read one.
+Another process' commit empties the cache anyway, and the system keeps the same pages once for all."""
 _CONNECT_TIMEOUT_S: Final = 3
 _IDLE_LIMIT_S: Final = 300
 """s after which PostgreSQL ends a reader that holds a transaction and says nothing (a download over a slow line is one)."""
@@ -72,6 +75,7 @@ def prepare_sqlite(connection: sqlite3.Connection, busy_timeout_s: float) -> Non
     _switch_to_wal(connection, time.monotonic() + busy_timeout_s)
     connection.execute("PRAGMA synchronous=FULL")
     connection.execute("PRAGMA foreign_keys=ON")
+    connection.execute(f"PRAGMA cache_size=-{_CACHE_KIB}")
     connection.execute(f"PRAGMA journal_size_limit={_WAL_LIMIT_BYTES}")
 
 
