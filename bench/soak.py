@@ -1,10 +1,10 @@
 """Twenty jobs, half an hour, five people watching: does the server's memory stand still, and does everybody get everything?
 
-Run: ``.venv/bin/python -m bench.soak [--minutes 30] [--jobs 20] [--rate 1] [--viewers 5]``. Each job is a process that logs epochs. Each
-viewer follows all jobs on one socket and asks for a chart every two seconds; every second viewer leaves every half a minute and comes
-back with the last number that it had. At the end every epoch must be in the database, and at every viewer once and in order. The slope
-of the memory is that of a straight line through the last two thirds. A chart of a long run comes first: the first that must be thinned
-loads NumPy, 15 MB once, which would else be a step in the middle that reads as a slope.
+Run: ``.venv/bin/python -m bench.soak [--minutes 30] [--jobs 20] [--rate 1] [--viewers 5] [--write]``. Each job is a process that logs
+epochs. Each viewer follows all jobs on one socket and asks for a chart every two seconds; every second viewer leaves every half a minute
+and comes back with the last number that it had. At the end every epoch must be in the database, and at every viewer once and in order.
+The slope of the memory is that of a straight line. A chart of a long run comes first: the first that must be thinned loads NumPy, 15 MB
+once, which would else be a step in the middle that reads as a slope. ``--write`` puts the result into docs/figures.md.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import http.client
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -21,14 +22,17 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 
 import psutil
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
+from bench.peers.report import describe_machine
 from bench.reads import fill_run
 from bench.reporting import print_table, summarize
+from bench.sections import FIGURES, replace_section
 from bench.serving import make_job, serve
 from heimdall.domain.metrics import VALUE_FIELDS
 from tests.serving import make_container
@@ -107,9 +111,9 @@ def find_losses(viewers: list[Viewer], stored: dict[str, list[int]], num_epochs:
     return found
 
 
-def slope_mb_per_min(samples: list[tuple[float, float]]) -> float:
-    """Return the slope of a straight line through the last two thirds of (s, MB)."""
-    late = samples[len(samples) // 3 :]
+def slope_mb_per_min(samples: list[tuple[float, float]], share: float = 2 / 3) -> float:
+    """Return the slope of a straight line through the last ``share`` of (s, MB)."""
+    late = samples[round(len(samples) * (1 - share)) :]
     return 60 * statistics.linear_regression([at for at, _ in late], [mb for _, mb in late]).slope
 
 
@@ -119,7 +123,9 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=20)
     parser.add_argument("--rate", type=float, default=1, help="epochs a second of each job")
     parser.add_argument("--viewers", type=int, default=5)
+    parser.add_argument("--write", action="store_true", help="write what was found to docs/figures.md")
     options = parser.parse_args()
+    load = os.getloadavg()[0]
     num_epochs = round(60 * options.minutes * options.rate)
     with tempfile.TemporaryDirectory() as folder:
         container = make_container(Path(folder))
@@ -178,6 +184,7 @@ def main() -> int:
         "median_mb": statistics.median(mb for _, mb in samples),
         "last_mb": samples[-1][1],
         "slope_mb_min": slope_mb_per_min(samples),
+        "last_third": slope_mb_per_min(samples, 1 / 3),
         "cpu_percent": 100 * busy_s / samples[-1][0],
     }
     print_table("memory of the server", {"resident": row})
@@ -186,6 +193,21 @@ def main() -> int:
     visits = sum(viewer.num_visits for viewer in viewers)
     print(f"{options.jobs * num_epochs} epochs logged, {visits} visits, {len(losses)} losses")
     print("\n".join(losses[:20]))
+    if options.write:
+        about = f"{datetime.now(UTC):%Y-%m-%d}, {describe_machine()}, load {load:.1f} at the start"
+        what = f"{options.jobs} jobs x {options.rate:g} epochs/s, {options.viewers} viewers, {elapsed_min:.0f} minutes"
+        lines = [
+            f"{about}. {what}: {options.jobs * num_epochs} epochs, {visits} visits of viewers who come and go, {len(losses)} losses.",
+            "",
+            "- Resident memory of the server at each tenth of the time, MB: "
+            + ", ".join(f"{mb:.1f}" for mb in tenths)
+            + f"; {idle_mb:.1f} before the first view. Slope {row['slope_mb_min']:.2f} MB a minute over the last two thirds, "
+            f"{row['last_third']:.2f} over the last third.",
+            f"- The training thread's cost of an epoch: {summarize(costs_ms)['median']:.3f} ms (p95 {summarize(costs_ms)['p95']:.3f}); "
+            f"a chart: {summarize(looks_ms)['median']:.1f} ms (p95 {summarize(looks_ms)['p95']:.1f}); "
+            f"the server's processor: {row['cpu_percent']:.1f} %.",
+        ]
+        replace_section(FIGURES, "soak", lines)
     return bool(losses)
 
 
