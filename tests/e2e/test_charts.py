@@ -194,7 +194,7 @@ def test_what_happened_to_a_run_is_drawn_and_told_on_a_phone(open_page: Callable
     expect(loss.get_by_text("✕ nan")).to_be_attached()
     expect(loss).to_contain_text("1 value not finite, marked ✕.")
     told = page.get_by_test_id("marks")
-    for words in ("paused after epoch 4", "resumed after epoch 4", "worker lost after epoch", "best epoch 12"):
+    for words in ("paused after epoch 4", "resumed after epoch 4", "training process lost after epoch", "best epoch 12"):
         expect(told).to_contain_text(words)
 
 
