@@ -58,7 +58,7 @@ class EventFrame(Entity):
     seq: int | None = None
     job_id: str | None = None
     timestamp: Instant
-    data: Annotated[dict[str, Any], Field(json_schema_extra=_KNOWN_DATA)]  # type: ignore[arg-type]
+    data: Annotated[dict[str, Any], Field(json_schema_extra=_KNOWN_DATA)]
     job_seq: int | None = None
 
 
