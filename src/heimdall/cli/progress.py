@@ -120,7 +120,9 @@ class JobView:
         self._draw(data)
 
     def _show_change(self, event: str, data: dict[str, Any]) -> None:
-        words = CAUSE_WORDS.get(str(data.get("cause"))) or _STATE_WORDS.get(event) or self.job.get("notice") or self._describe_state(self.job)
+        words = (
+            CAUSE_WORDS.get(str(data.get("cause"))) or _STATE_WORDS.get(event) or self.job.get("notice") or self._describe_state(self.job)
+        )
         if event in ("training_started", "training_resumed") and (self.job.get("attempt") or 1) > 1:
             words = f"running, attempt {self.job['attempt']}"
         if words and words != self._state and not self._is_live:
