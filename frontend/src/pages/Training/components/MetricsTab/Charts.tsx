@@ -1,16 +1,19 @@
-import { useMemo } from 'react'
+import { useMemo, useState } from 'react'
+import { EdgesContext, PlotEdges } from '@/components/charts/edges'
 import type { Zoom } from '@/components/charts/HoverLayer'
+import { Card } from '@/components/ui/card'
 import { countGaps, isThinnedRun } from '@/lib/curves'
 import { formatCount, plural, shortName } from '@/lib/format'
+import { useMedia } from '@/lib/media'
 import { isWatched } from '../../hooks/useTrainingWebSocket'
 import { splitOf, useYardsticks } from '../../hooks/useYardsticks'
 import type { TrainingJob } from '../../types'
 import { AccuracyChart } from './AccuracyChart'
-import type { ChartView } from './chart-model'
+import type { ChartView, RunView } from './chart-model'
 import { CoverageChart, ErrorChart, GradientChart, ThroughputChart } from './FieldCharts'
 import { LearningRateChart } from './LearningRateChart'
 import { LossChart } from './LossChart'
-import { RunPanel } from './RunPanel'
+import { RunLine, RunPanel } from './RunPanel'
 import { ZoomStrip } from './ZoomStrip'
 
 interface ChartsProps {
@@ -30,7 +33,15 @@ export function Charts({ whole, shown, onZoom, onHide }: ChartsProps) {
       ),
     [baselines, limit],
   )
+  const panelOf = (run: RunView, index: number) => ({
+    run,
+    baselines: index === 0 ? baselines : [],
+    limit: index === 0 ? limit : null,
+    marks: whole.marks.filter((mark) => mark.source === run.job.id),
+  })
   const chart = { view: shown, onZoom, onHide }
+  const [outer, inner] = useState(() => [new PlotEdges(), new PlotEdges()] as const)[0]
+  const isTwoColumns = useMedia('(width >= 64rem)')
   const zoom = shown.zoom
   const newest = whole.xDomain[1]
   const isGrowing = first !== undefined && isWatched(first.job)
@@ -45,26 +56,29 @@ export function Charts({ whole, shown, onZoom, onHide }: ChartsProps) {
         <AccuracyChart {...chart} />
         <LearningRateChart {...chart} />
         <ErrorChart {...chart} references={references} note={noteOfLevels(whole.runs.map((run) => run.job))} />
-        <div className="grid grid-cols-1 gap-4 lg:grid-cols-2 lg:[&>:last-child:nth-child(odd)]:col-span-2">
-          <CoverageChart {...chart} />
-          <GradientChart {...chart} />
-          <ThroughputChart {...chart} />
-        </div>
+        <EdgesContext value={isTwoColumns ? inner : outer}>
+          <div className="grid grid-cols-1 gap-4 lg:grid-cols-2 print:grid-cols-1 lg:[&>:last-child:nth-child(odd)]:col-span-2">
+            <CoverageChart {...chart} />
+            <GradientChart {...chart} />
+            <ThroughputChart {...chart} />
+          </div>
+        </EdgesContext>
         <ZoomStrip view={whole} zoom={zoom} onZoom={onZoom} numNewer={numNewer}>
           <PointCount view={whole} />
         </ZoomStrip>
       </div>
       <div className="flex flex-col gap-4 xl:sticky xl:top-14 max-xl:grid max-xl:items-start max-xl:md:grid-cols-2">
-        {whole.runs.map((run, index) => (
-          <RunPanel
-            key={run.job.id}
-            run={run}
-            baselines={index === 0 ? baselines : []}
-            limit={index === 0 ? limit : null}
-            isCompared={whole.runs.length > 1}
-            marks={whole.marks.filter((mark) => mark.source === run.job.id)}
-          />
-        ))}
+        {first && whole.runs.length === 1 ? (
+          <RunPanel {...panelOf(first, 0)} />
+        ) : (
+          <Card className="max-xl:col-span-full">
+            <ul aria-label="Compared runs">
+              {whole.runs.map((run, index) => (
+                <RunLine key={run.job.id} {...panelOf(run, index)} />
+              ))}
+            </ul>
+          </Card>
+        )}
       </div>
     </div>
   )
