@@ -8,7 +8,7 @@ const LABEL_HEIGHT = 14
 /** px of a character at most, on average, and of the stroke that leads from a level to its label. */
 const CHARACTER_WIDTH = 6.5
 const LEADER_WIDTH = 12
-/** Share of the chart that whole names beside the lines may take at most: the other charts of the column keep that room too. */
+/** Share of the chart that whole names beside the lines may take at most: the other charts of a view keep that room too. */
 const NAMED_SHARE = 1 / 8
 
 type FormatY = PlotFrame['formatY']

@@ -1,6 +1,6 @@
 import { createContext, useContext, useLayoutEffect, useState, useSyncExternalStore } from 'react'
 
-/** The room that charts of one column keep on the right, the widest that one of them needs: one place of x stands in one line in all. */
+/** The room that charts of one view keep on the right: the widest that one of them needs: one place of x stands in one line in all. */
 export class PlotEdges {
   private readonly wishes = new Map<symbol, number>()
   private widest = 0
@@ -28,7 +28,7 @@ export const EdgesContext = createContext<PlotEdges | null>(null)
 
 const alone = () => () => undefined
 
-/** px that a plot keeps on the right: its own wish, or more where a chart of its column needs more. */
+/** px that a plot keeps on the right: its own wish, or more where a chart of its view needs more. */
 export function useSharedRight(own: number, isShared = true): number {
   const around = useContext(EdgesContext)
   const edges = isShared ? around : null

@@ -1,10 +1,8 @@
-import { useMemo, useState } from 'react'
-import { EdgesContext, PlotEdges } from '@/components/charts/edges'
+import { useMemo } from 'react'
 import type { Zoom } from '@/components/charts/HoverLayer'
 import { Card } from '@/components/ui/card'
 import { countGaps, isThinnedRun } from '@/lib/curves'
 import { formatCount, plural, shortName } from '@/lib/format'
-import { useMedia } from '@/lib/media'
 import { isWatched } from '../../hooks/useTrainingWebSocket'
 import { splitOf, useYardsticks } from '../../hooks/useYardsticks'
 import type { TrainingJob } from '../../types'
@@ -40,8 +38,6 @@ export function Charts({ whole, shown, onZoom, onHide }: ChartsProps) {
     marks: whole.marks.filter((mark) => mark.source === run.job.id),
   })
   const chart = { view: shown, onZoom, onHide }
-  const [outer, inner] = useState(() => [new PlotEdges(), new PlotEdges()] as const)[0]
-  const isTwoColumns = useMedia('(width >= 64rem)')
   const zoom = shown.zoom
   const newest = whole.xDomain[1]
   const isGrowing = first !== undefined && isWatched(first.job)
@@ -50,19 +46,17 @@ export function Charts({ whole, shown, onZoom, onHide }: ChartsProps) {
       ? (first?.rows.filter((row) => whole.xKind === 'epoch' && row.epoch > zoom[1] && newest > zoom[1]).length ?? 0)
       : 0
   return (
-    <div className="grid items-start gap-4 xl:grid-cols-[minmax(0,1fr)_20rem]">
+    <div className="grid items-start gap-4 xl:grid-cols-[minmax(0,1fr)_20rem] print:grid-cols-1">
       <div className="flex min-w-0 flex-col gap-4">
         <LossChart {...chart} />
         <AccuracyChart {...chart} />
         <LearningRateChart {...chart} />
         <ErrorChart {...chart} references={references} note={noteOfLevels(whole.runs.map((run) => run.job))} />
-        <EdgesContext value={isTwoColumns ? inner : outer}>
-          <div className="grid grid-cols-1 gap-4 lg:grid-cols-2 print:grid-cols-1 lg:[&>:last-child:nth-child(odd)]:col-span-2">
-            <CoverageChart {...chart} />
-            <GradientChart {...chart} />
-            <ThroughputChart {...chart} />
-          </div>
-        </EdgesContext>
+        <div className="grid grid-cols-1 gap-4 lg:grid-cols-2 print:grid-cols-1 lg:[&>:last-child:nth-child(odd)]:col-span-2">
+          <CoverageChart {...chart} />
+          <GradientChart {...chart} />
+          <ThroughputChart {...chart} />
+        </div>
         <ZoomStrip view={whole} zoom={zoom} onZoom={onZoom} numNewer={numNewer}>
           <PointCount view={whole} />
         </ZoomStrip>
