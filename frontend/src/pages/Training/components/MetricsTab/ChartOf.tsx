@@ -1,4 +1,4 @@
-import { useEffect, useMemo, useRef, useState } from 'react'
+import { useMemo, useRef, useState } from 'react'
 import { metricsCsvPath } from '@/api/training'
 import { ChartFrame } from '@/components/charts/ChartFrame'
 import { type ChartReference, nameOf } from '@/components/charts/chart-types'
@@ -88,20 +88,10 @@ export function ChartOf(props: ChartOfProps) {
   )
 }
 
-/** Of a window that moves, ms until a chart out of sight follows it. */
-const REST_MS = 250
-
-/** A chart out of sight keeps what it had while points arrive, and until a window has come to rest: nothing is built for nobody. */
+/** A chart out of sight keeps what it had: nothing is built for nobody. */
 function useLatest(newest: ChartView, isNear: boolean): ChartView {
-  const [rested, setRested] = useState(newest)
   const known = useRef(newest)
   const isPrinting = useIsPrinting()
-  const isBehind = !isNear && !newest.isLive && rested !== newest
-  useEffect(() => {
-    if (!isBehind) return
-    const timer = setTimeout(() => setRested(newest), REST_MS)
-    return () => clearTimeout(timer)
-  }, [isBehind, newest])
-  if (isNear || isPrinting || rested === newest) known.current = newest
+  if (isNear || isPrinting || !newest.isLive) known.current = newest
   return known.current
 }

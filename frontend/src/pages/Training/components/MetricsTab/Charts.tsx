@@ -46,7 +46,7 @@ export function Charts({ whole, shown, onZoom, onHide }: ChartsProps) {
       ? (first?.rows.filter((row) => whole.xKind === 'epoch' && row.epoch > zoom[1] && newest > zoom[1]).length ?? 0)
       : 0
   return (
-    <div className="grid items-start gap-4 xl:grid-cols-[minmax(0,1fr)_20rem] print:grid-cols-1">
+    <div className="grid grid-cols-1 items-start gap-4 xl:grid-cols-[minmax(0,1fr)_20rem] print:grid-cols-1">
       <div className="flex min-w-0 flex-col gap-4">
         <LossChart {...chart} />
         <AccuracyChart {...chart} />
@@ -61,7 +61,7 @@ export function Charts({ whole, shown, onZoom, onHide }: ChartsProps) {
           <PointCount view={whole} />
         </ZoomStrip>
       </div>
-      <div className="flex flex-col gap-4 xl:sticky xl:top-14 max-xl:grid max-xl:items-start max-xl:md:grid-cols-2">
+      <div className="flex flex-col gap-4 xl:sticky xl:top-14 max-xl:grid max-xl:grid-cols-1 max-xl:items-start max-xl:md:grid-cols-2">
         {first && whole.runs.length === 1 ? (
           <RunPanel {...panelOf(first, 0)} />
         ) : (

@@ -33,7 +33,8 @@ export function ZoomStrip({ view, zoom, onZoom, numNewer, children }: ZoomStripP
   const right = useSharedRight(PLOT.right)
   const [drag, setDrag] = useState<Drag | null>(null)
   const domain = view.xDomain
-  const path = useMemo(() => pathOf(view, domain), [view, domain])
+  const { runs, xKind } = view
+  const path = useMemo(() => pathOf(runs, xKind, domain), [runs, xKind, domain])
   const share = (event: PointerEvent) => {
     const box = strip.current?.getBoundingClientRect()
     return box ? Math.min(1, Math.max(0, (event.clientX - box.left) / box.width)) : 0
@@ -123,7 +124,7 @@ function moveDrag(drag: Drag, at: number): Drag {
   return { ...drag, window: [moved[0] + by, moved[1] + by] }
 }
 
-function pathOf({ runs, xKind }: ChartView, [low, high]: [number, number]) {
+function pathOf(runs: ChartView['runs'], xKind: ChartView['xKind'], [low, high]: [number, number]) {
   return runs.map((run) => {
     const x = makeX(xKind, run.job.started_at, run.rows)
     const points = thin(curveOf(run.rows, 'val_loss', x).points, 200)
