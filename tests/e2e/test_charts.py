@@ -268,7 +268,8 @@ def test_axe_finds_nothing_where_runs_are_compared(open_page: Callable[..., Page
 
 
 def make_error_run(served: Served, name: str) -> str:
-    return draw_run(served, name, 9, val_error_median_m=131.0, val_error_p68_m=190.0, val_error_p95_m=420.0, val_coverage_68=0.66)
+    errors = {"val_error_median_m": 131.0, "val_error_p68_m": 190.0, "val_error_p95_m": 420.0, "val_coverage_68": 0.66}
+    return draw_run(served, name, 9, **errors, learning_rate=1e-3, grad_norm=1.0, samples_per_second=900.0)
 
 
 @pytest.mark.parametrize("width", [1440, 768, 360])
@@ -323,15 +324,17 @@ def test_six_compared_runs_take_a_line_each_and_fold_out(open_page: Callable[...
 @pytest.mark.parametrize("width", [1440, 768, 360])
 def test_an_error_never_covers_the_bar_of_selected_jobs(open_page: Callable[..., Page], served: Served, width: int) -> None:
     for number in range(3):
-        served.create_job(served_dataset(served), job_name=f"job {number}")
+        served.claim(served.create_job(served_dataset(served), job_name=f"job {number}"))
     page = open_page("/training", width=width, height=740, studio=served)
     watch_of(page).expect("503")
     page.route(
         "**/training/pause/**",
         lambda route: route.fulfill(status=503, json={"code": "unavailable", "detail": "The database is away. " * 9}),
     )
-    for box in page.get_by_test_id("job-card").get_by_role("checkbox").all():
-        box.click()
+    boxes_to_tick = page.get_by_test_id("job-card").get_by_role("checkbox")
+    expect(boxes_to_tick).to_have_count(3)
+    for number in range(3):
+        boxes_to_tick.nth(number).click()
     bar = page.get_by_role("region", name="Selected jobs")
     bar.get_by_role("button", name=re.compile("Pause")).click()
     told = page.locator("[data-sonner-toast]")

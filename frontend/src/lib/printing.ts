@@ -1,6 +1,8 @@
 import { useSyncExternalStore } from 'react'
 import { flushSync } from 'react-dom'
 
+const LAYOUT_STEPS = 4
+
 let isPrinting = false
 const listeners = new Set<() => void>()
 
@@ -11,6 +13,8 @@ function set(value: boolean): void {
   flushSync(() => {
     for (const tell of listeners) tell()
   })
+  // A chart lays itself out in steps: what its effects ask for has to be drawn at once too.
+  for (let step = 0; step < LAYOUT_STEPS; step += 1) flushSync(() => undefined)
 }
 
 if (typeof matchMedia === 'function') {
