@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
-from tests.e2e.studio import Studio, chart, choose, curve
+from tests.e2e.studio import Studio, chart, choose, curve, settle, watch_of
 from tests.e2e.test_accessibility import violations
 from tests.serving import Served, make_container, serve
 
@@ -65,8 +65,7 @@ def test_levels_are_named_apart_from_one_another_and_from_the_curves(open_page: 
         assert not overlap(label, plot), (label, plot)
         assert label["right"] <= card["right"], "whole"
         assert label["height"] >= 10
-    named = error.get_by_test_id("levels").inner_text() if width == 360 else " ".join(levels.all_text_contents())
-    assert "kNN" in named
+    assert "kNN" in error.get_by_test_id("levels").inner_text()
     assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
@@ -194,7 +193,7 @@ def test_what_happened_to_a_run_is_drawn_and_told_on_a_phone(open_page: Callable
     expect(loss.get_by_text("✕ nan")).to_be_attached()
     expect(loss).to_contain_text("1 value not finite, marked ✕.")
     told = page.get_by_test_id("marks")
-    for words in ("paused after epoch 4", "resumed after epoch 4", "worker lost after epoch", "best epoch 12"):
+    for words in ("paused after epoch 4", "resumed after epoch 4", "training process lost after epoch", "best epoch 12"):
         expect(told).to_contain_text(words)
 
 
@@ -266,3 +265,81 @@ def test_axe_finds_nothing_where_runs_are_compared(open_page: Callable[..., Page
     page.get_by_role("button", name="View" if width == 360 else "What smoothing does").click()
     found += violations(page, "smoothing")
     assert not found, "\n".join(found)
+
+
+def make_error_run(served: Served, name: str) -> str:
+    errors = {"val_error_median_m": 131.0, "val_error_p68_m": 190.0, "val_error_p95_m": 420.0, "val_coverage_68": 0.66}
+    return draw_run(served, name, 9, **errors, learning_rate=1e-3, grad_norm=1.0, samples_per_second=900.0)
+
+
+@pytest.mark.parametrize("width", [1440, 768, 360])
+def test_all_plots_keep_the_same_room_beside_them(open_page: Callable[..., Page], studio: Studio, width: int) -> None:
+    """A chart with levels names them on the right; the place under the shared cursor must still be one line through all."""
+    page = open_page(f"/training?tab=metrics&runs={studio.finished_job()['id']}", width=width, height=3200, studio=studio)
+    plots = page.get_by_role("slider", name=re.compile("cursor"))
+    expect(plots).to_have_count(7)
+    edges = {(one.evaluate("(one) => one.style.left"), one.evaluate("(one) => one.style.right")) for one in plots.all()}
+    assert len(edges) == 1, edges
+    assert edges != {("58px", "18px")}, "no chart has levels here, so nothing was tested"
+    (strip,) = boxes(page.get_by_test_id("zoom-strip").locator("div.cursor-crosshair"))
+    loss = boxes(plots)[0]
+    assert abs(strip["left"] - loss["left"]) <= 2
+    assert abs(strip["right"] - loss["right"]) <= 2
+
+
+def test_every_chart_is_printed_and_on_light_ground(open_page: Callable[..., Page], served: Served) -> None:
+    page = open_page(f"/training?tab=metrics&runs={make_error_run(served, 'printed')}", theme="dark", studio=served)
+    drawn = page.locator("svg.recharts-surface")
+    expect(drawn.first).to_be_attached()
+    assert drawn.count() < 7, "all are in sight, so nothing was tested"
+    dark = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    # As the browser does it for a sheet: at once, within the event.
+    assert (
+        page.evaluate("() => { dispatchEvent(new Event('beforeprint')); return document.querySelectorAll('svg.recharts-surface').length }")
+        == 7
+    )
+    page.evaluate("() => dispatchEvent(new Event('afterprint'))")
+    expect(drawn).not_to_have_count(7)
+    page.emulate_media(media="print")
+    expect(drawn).to_have_count(7)
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") != dark
+    page.set_viewport_size({"width": 700, "height": 1000})
+    assert page.evaluate("document.documentElement.scrollWidth") <= 700
+
+
+@pytest.mark.parametrize("width", [1440, 360])
+def test_six_compared_runs_take_a_line_each_and_fold_out(open_page: Callable[..., Page], served: Served, width: int) -> None:
+    runs = [make_error_run(served, f"{NAME}{number}") for number in range(6)]
+    page = open_page(f"/training?tab=metrics&runs={','.join(runs)}", width=width, studio=served)
+    lines = page.get_by_role("list", name="Compared runs").get_by_role("listitem")
+    expect(lines).to_have_count(6)
+    assert all(box["height"] <= 72 for box in boxes(lines)), boxes(lines)
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    second = lines.nth(1)
+    second.get_by_role("button", name="seed 1").press("Enter")
+    expect(second.get_by_text("Architecture")).to_be_visible()
+    expect(lines.nth(0).get_by_text("Architecture")).to_have_count(0)
+
+
+@pytest.mark.parametrize("width", [1440, 768, 360])
+def test_an_error_never_covers_the_bar_of_selected_jobs(open_page: Callable[..., Page], served: Served, width: int) -> None:
+    for number in range(3):
+        served.claim(served.create_job(served_dataset(served), job_name=f"job {number}"))
+    page = open_page("/training", width=width, height=740, studio=served)
+    watch_of(page).expect("503")
+    page.route(
+        "**/training/pause/**",
+        lambda route: route.fulfill(status=503, json={"code": "unavailable", "detail": "The database is away. " * 9}),
+    )
+    boxes_to_tick = page.get_by_test_id("job-card").get_by_role("checkbox")
+    expect(boxes_to_tick).to_have_count(3)
+    for number in range(3):
+        boxes_to_tick.nth(number).click()
+    bar = page.get_by_role("region", name="Selected jobs")
+    bar.get_by_role("button", name=re.compile("Pause")).click()
+    told = page.locator("[data-sonner-toast]")
+    expect(told.first).to_be_visible()
+    settle(page)
+    page.wait_for_function("() => document.querySelector('[data-sonner-toast]').dataset.mounted === 'true'")
+    for toast in boxes(told):
+        assert not overlap(toast, boxes(bar)[0]), (toast, boxes(bar))

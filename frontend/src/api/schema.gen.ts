@@ -981,6 +981,9 @@ export interface components {
          */
         EventFrame: {
             data: {
+                /** @enum {string} */
+                cause?: "worker_stopped" | "worker_ended" | "worker_silent" | "process_lost" | "process_stuck";
+            } & {
                 [key: string]: unknown;
             };
             event: components["schemas"]["EventType"];

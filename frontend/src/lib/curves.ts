@@ -102,15 +102,15 @@ export function clipToWindow(points: readonly Point[], window: readonly [number,
 export function seenValues(points: readonly Point[], [low, high]: readonly [number, number], isLog: boolean): number[] {
   const values: number[] = []
   const [to, from] = isLog ? [Math.log, Math.exp] : [Number, Number]
+  const cross = (before: Point, point: Point, edge: number) => {
+    const share = (edge - before.x) / (point.x - before.x)
+    values.push(from(to(before.y) + share * (to(point.y) - to(before.y))))
+  }
   let before: Point | null = null
   for (const point of points) {
     if (isLog && point.y <= 0) continue
-    if (before)
-      for (const edge of [low, high])
-        if (before.x < edge && edge < point.x) {
-          const share = (edge - before.x) / (point.x - before.x)
-          values.push(from(to(before.y) + share * (to(point.y) - to(before.y))))
-        }
+    if (before && before.x < low && low < point.x) cross(before, point, low)
+    if (before && before.x < high && high < point.x) cross(before, point, high)
     if (point.x >= low && point.x <= high) values.push(point.y)
     before = point
   }
@@ -123,11 +123,10 @@ export function epochsOfWindow(
   window: readonly [number, number],
   x: (row: CurveRow) => number,
 ): [number, number] | null {
-  const inside = rows.filter((row) => x(row) >= window[0] && x(row) <= window[1])
-  const before = rows.findLast((row) => x(row) < window[0])
-  const after = rows.find((row) => x(row) > window[1])
-  const low = before?.epoch ?? inside[0]?.epoch
-  const high = after?.epoch ?? inside.at(-1)?.epoch
+  const start = firstAt(rows, window[0], x)
+  const inside = rowsInWindow(rows, window, x)
+  const low = (rows[start - 1] ?? inside[0])?.epoch
+  const high = (rows[start + inside.length] ?? inside.at(-1))?.epoch
   return low === undefined || high === undefined ? null : [low, high]
 }
 

@@ -20,12 +20,22 @@ _STATE_WORDS: Final = {
     "training_started": "running",
     "training_resumed": "running",
     "training_paused": "paused",
-    "training_requeued": "worker lost, waiting for the next",
+    "training_requeued": "back in the queue",
     "training_cancelled": "cancelled",
     "training_completed": "completed",
     "training_failed": "failed",
     "training_deleted": "deleted",
 }
+
+
+CAUSE_WORDS: Final = {
+    "worker_stopped": "worker stopped, waiting for the next",
+    "worker_ended": "worker lost, waiting for the next",
+    "worker_silent": "worker lost, waiting for the next",
+    "process_lost": "training process lost, back in the queue",
+    "process_stuck": "training process hung, back in the queue",
+}
+"""By the ``cause`` of a ``training_requeued``; an older engine gives none."""
 
 
 class JobView:
@@ -110,7 +120,9 @@ class JobView:
         self._draw(data)
 
     def _show_change(self, event: str, data: dict[str, Any]) -> None:
-        words = _STATE_WORDS.get(event) or self.job.get("notice") or self._describe_state(self.job)
+        words = (
+            CAUSE_WORDS.get(str(data.get("cause"))) or _STATE_WORDS.get(event) or self.job.get("notice") or self._describe_state(self.job)
+        )
         if event in ("training_started", "training_resumed") and (self.job.get("attempt") or 1) > 1:
             words = f"running, attempt {self.job['attempt']}"
         if words and words != self._state and not self._is_live:

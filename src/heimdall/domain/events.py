@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Any
+from typing import Annotated, Any, Final
+
+from pydantic import Field
 
 from heimdall.domain.base import Entity, Instant
 
@@ -25,6 +27,25 @@ class EventType(StrEnum):
     DELETED = "training_deleted"
 
 
+class RequeueCause(StrEnum):
+    """Why a running job went back to the queue, as far as the one who put it there knew."""
+
+    WORKER_STOPPED = "worker_stopped"
+    """In good order: it wrote a checkpoint where it could, and gave the job back by itself."""
+    WORKER_ENDED = "worker_ended"
+    """Its process is no longer there."""
+    WORKER_SILENT = "worker_silent"
+    """No heartbeat for longer than a lease: it hangs, or nothing comes through from it."""
+    PROCESS_LOST = "process_lost"
+    """The training process ended by itself, was ended from outside or could not be started; its worker lives."""
+    PROCESS_STUCK = "process_stuck"
+    """The training process made no step or did not listen, and its worker ended it."""
+
+
+_KNOWN_DATA: Final = {"properties": {"cause": {"enum": [cause.value for cause in RequeueCause], "type": "string"}}}
+"""What a client may read by name though it is there for some events only; events of older versions have none of it."""
+
+
 class EventFrame(Entity):
     """One message of a socket or of ``/events``.
 
@@ -37,7 +58,7 @@ class EventFrame(Entity):
     seq: int | None = None
     job_id: str | None = None
     timestamp: Instant
-    data: dict[str, Any]
+    data: Annotated[dict[str, Any], Field(json_schema_extra=_KNOWN_DATA)]
     job_seq: int | None = None
 
 

@@ -13,7 +13,7 @@ from typing import Any, Final
 import heimdall
 from heimdall.domain.base import format_instant
 from heimdall.domain.errors import HeimdallError, NotFoundError, UnavailableError
-from heimdall.domain.events import EventType
+from heimdall.domain.events import EventType, RequeueCause
 from heimdall.domain.jobs import Checkpoint, Claim, DeviceInfo, Job, JobEvent, PendingAction
 from heimdall.domain.models import TrainedModelDetail, Verification, VerificationCheck
 from heimdall.domain.ports import ArtifactStore, Clock, ProgressUpdate, Store, Transaction
@@ -201,23 +201,31 @@ class AttemptService:
         """End the job as failed with one plain sentence, and a traceback where there is one. LeaseLostError."""
         return self._finish(claim, JobEvent.ERROR, error_message=message, error_detail=detail)
 
-    def finish_lost(self, claim: Claim, reason: str = "The training process was lost.", detail: str | None = None) -> Job:
+    def finish_lost(
+        self,
+        claim: Claim,
+        reason: str = "The training process was lost.",
+        detail: str | None = None,
+        *,
+        cause: RequeueCause = RequeueCause.PROCESS_LOST,
+    ) -> Job:
         """End an attempt whose process is gone: back to the queue, or failed after too many losses in a row. LeaseLostError."""
         now = self._clock.now()
         with self._store.write() as tx:
             job = self._hold(tx, claim)
             losses = tx.jobs.count_loss(claim.job_id)
             limit = self._settings.max_attempts
-            ended = give_up_attempt(tx, job, now=now, reason=reason, losses=losses, max_attempts=limit, detail=detail)
+            ended = give_up_attempt(tx, job, now=now, reason=reason, cause=cause, losses=losses, max_attempts=limit, detail=detail)
         return self._tidy(ended)
 
     def hand_back(self, claim: Claim) -> Job:
         """Give the job back because this worker stops; not a loss. LeaseLostError."""
         now = self._clock.now()
-        reason = "The worker was stopped; another one goes on from the last checkpoint."
+        cause, reason = RequeueCause.WORKER_STOPPED, "The worker was stopped; another one goes on from the last checkpoint."
+        limit = self._settings.max_attempts
         with self._store.write() as tx:
             job = self._hold(tx, claim)
-            ended = give_up_attempt(tx, job, now=now, reason=reason, losses=None, max_attempts=self._settings.max_attempts)
+            ended = give_up_attempt(tx, job, now=now, reason=reason, cause=cause, losses=None, max_attempts=limit)
         return self._tidy(ended)
 
     def finish_completed(self, claim: Claim, draft: ModelDraft) -> TrainedModelDetail:

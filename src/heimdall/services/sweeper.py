@@ -10,6 +10,7 @@ from typing import Final
 
 from heimdall.domain.datasets import DatasetStatus
 from heimdall.domain.errors import LockedError, NotFoundError, UnavailableError
+from heimdall.domain.events import RequeueCause
 from heimdall.domain.jobs import JobStatus
 from heimdall.domain.ports import Clock, HeldLease, JobQueue, Store
 from heimdall.domain.workers import WorkerRegistry
@@ -140,9 +141,9 @@ class Sweeper:
 
     def _expire(self, lease: HeldLease, now: datetime) -> JobStatus | None:
         if self._registry.is_gone(lease.worker_id):
-            reason = "The worker that trained it ended without a word."
+            cause, reason = RequeueCause.WORKER_ENDED, "The worker that trained it ended without a word."
         elif self._leases[lease.job_id].silent_s > self._settings.lease_s:
-            reason = f"The worker was silent for more than {self._settings.lease_s:g} s."
+            cause, reason = RequeueCause.WORKER_SILENT, f"The worker was silent for more than {self._settings.lease_s:g} s."
         else:
             return None
         with self._store.write() as tx:
@@ -154,7 +155,8 @@ class Sweeper:
             if lease not in tx.jobs.list_leases(lease.job_id):
                 return None
             losses = tx.jobs.count_loss(lease.job_id)
-            return give_up_attempt(tx, job, now=now, reason=reason, losses=losses, max_attempts=self._settings.max_attempts).status
+            limit = self._settings.max_attempts
+            return give_up_attempt(tx, job, now=now, reason=reason, cause=cause, losses=losses, max_attempts=limit).status
 
     def _send_jobs(self, job_ids: list[str], now: datetime) -> tuple[tuple[str, ...], bool]:
         sent: dict[str, datetime] = {}

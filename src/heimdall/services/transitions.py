@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from heimdall.domain.events import EventType
+from heimdall.domain.events import EventType, RequeueCause
 from heimdall.domain.jobs import Job, JobEvent, JobStatus, PendingAction, next_status
 from heimdall.domain.ports import Transaction
 
@@ -35,6 +35,7 @@ def change_job(
     *,
     now: datetime,
     reason: str | None = None,
+    cause: RequeueCause | None = None,
     **changes: Any,  # noqa: ANN401
 ) -> Job:
     """Save ``job`` with ``changes`` and append the event that says so.
@@ -46,7 +47,7 @@ def change_job(
     """
     changed = job.evolve(version=job.version + 1, last_seq=job.last_seq + 1, **changes)
     tx.jobs.save(changed, expected_version=job.version)
-    tx.events.append(changed.id, seq=changed.last_seq, type=event_type, payload=make_payload(changed, reason=reason), now=now)
+    tx.events.append(changed.id, seq=changed.last_seq, type=event_type, payload=make_payload(changed, reason=reason, cause=cause), now=now)
     return changed
 
 
@@ -57,6 +58,7 @@ def move_job(
     *,
     now: datetime,
     reason: str | None = None,
+    cause: RequeueCause | None = None,
     event_type: EventType | None = None,
     **changes: Any,  # noqa: ANN401
 ) -> Job:
@@ -76,6 +78,7 @@ def move_job(
         event_type or _FINAL_EVENT_TYPES[target],
         now=now,
         reason=reason,
+        cause=cause,
         status=target,
         status_changed_at=now,
         pending_action=None,
@@ -92,7 +95,15 @@ def move_job(
 
 
 def give_up_attempt(
-    tx: Transaction, job: Job, *, now: datetime, reason: str, losses: int | None, max_attempts: int, detail: str | None = None
+    tx: Transaction,
+    job: Job,
+    *,
+    now: datetime,
+    reason: str,
+    cause: RequeueCause,
+    losses: int | None,
+    max_attempts: int,
+    detail: str | None = None,
 ) -> Job:
     """Move a running job whose worker is gone to where it belongs.
 
@@ -112,6 +123,6 @@ def give_up_attempt(
         times = "once" if losses == 1 else f"{losses} times in a row"
         message = f"{reason} The job was stopped because this happened {times} without one finished epoch."
         return move_job(tx, job, JobEvent.ERROR, now=now, error_message=message, error_detail=detail)
-    moved = move_job(tx, job, JobEvent.WORKER_LOST, now=now, reason=reason, event_type=EventType.REQUEUED)
+    moved = move_job(tx, job, JobEvent.WORKER_LOST, now=now, reason=reason, cause=cause, event_type=EventType.REQUEUED)
     tx.jobs.mark_enqueued(job.id, next_enqueue_at=now)
     return moved

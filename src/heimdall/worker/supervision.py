@@ -23,6 +23,7 @@ from typing import IO, Final
 import psutil
 
 from heimdall.domain.errors import LeaseLostError, LockedError, NotFoundError, UnavailableError
+from heimdall.domain.events import RequeueCause
 from heimdall.domain.jobs import Claim, Job, PendingAction
 from heimdall.domain.training import Phase
 from heimdall.services.attempts import AttemptService
@@ -327,8 +328,9 @@ class Supervisor:
         if self._stop_request() is not StopRequest.NONE and self._watch.reason is None:
             return self._attempts.hand_back(self._claim)
         reason = self._watch.reason or describe_exit(return_code)
+        cause = RequeueCause.PROCESS_STUCK if self._watch.reason else RequeueCause.PROCESS_LOST
         self._log.say(reason)
-        return self._attempts.finish_lost(self._claim, reason, "\n".join(self._log.tail))
+        return self._attempts.finish_lost(self._claim, reason, "\n".join(self._log.tail), cause=cause)
 
     def _close_log(self) -> None:
         try:

@@ -12,7 +12,9 @@ from websockets.sync.server import ServerConnection, serve
 
 from heimdall.cli.client import NoServerError, ServerClient
 from heimdall.cli.follow import JobFollower
+from heimdall.cli.progress import CAUSE_WORDS
 from heimdall.domain.errors import NotFoundError
+from heimdall.domain.events import RequeueCause
 from tests.unit.cli.fakes import FakeServer, FakeSocket, connected, frame, make_job
 
 NUM_EVENTS = 250
@@ -109,3 +111,7 @@ def test_loss_and_return_of_the_connection_are_told() -> None:
     with server:
         read_all(server, on_connection=told.append)
     assert told == [False, True]
+
+
+def test_every_cause_of_a_requeue_has_words() -> None:
+    assert CAUSE_WORDS.keys() == set(RequeueCause)

@@ -296,6 +296,7 @@ def test_a_lost_process_requeues_until_too_many_losses_in_a_row(bench: JobBench)
     job = bench.create()
     for _ in range(2):
         assert bench.attempts.finish_lost(bench.claim(job), "It was killed.").status is JobStatus.PENDING
+        assert bench.jobs.events(job.id)[0][-1].data["cause"] == "process_lost"
     failed = bench.attempts.finish_lost(bench.claim(job), "It was killed.", "the last lines")
     assert failed.status is JobStatus.FAILED
     assert failed.error_message is not None
@@ -317,6 +318,7 @@ def test_handing_back_is_no_loss(bench: JobBench) -> None:
     for _ in range(6):
         assert bench.attempts.hand_back(bench.claim(job)).status is JobStatus.PENDING
     assert bench.event_types(job.id)[-1] == "training_requeued"
+    assert bench.jobs.events(job.id)[0][-1].data["cause"] == "worker_stopped"
 
 
 @pytest.mark.parametrize(("action", "status"), [("pause", JobStatus.PAUSED), ("cancel", JobStatus.CANCELLED)])

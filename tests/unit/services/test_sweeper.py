@@ -32,6 +32,7 @@ def test_a_silent_worker_loses_the_job_and_it_is_sent_again(bench: JobBench) -> 
     frame = bench.jobs.events(job.id, since=0)[0][-1]
     assert frame.event == "training_requeued"
     assert "silent for more than 10 s" in frame.data["reason"]
+    assert frame.data["cause"] == "worker_silent"
 
 
 def test_a_worker_of_this_machine_whose_process_is_gone_is_not_waited_for(bench: JobBench) -> None:
@@ -39,6 +40,7 @@ def test_a_worker_of_this_machine_whose_process_is_gone_is_not_waited_for(bench:
     bench.claim(job)
     bench.registry.gone.add("w1")
     assert bench.sweeper.sweep().moved == {job.id: JobStatus.PENDING}
+    assert bench.jobs.events(job.id)[0][-1].data["cause"] == "worker_ended"
 
 
 @pytest.mark.parametrize("seconds", [-86_400.0, 86_400.0])

@@ -157,6 +157,7 @@ def test_a_child_without_a_step_is_ended_and_one_with_steps_is_not(rig: Rig) -> 
     rig.claim = rig.bench.claim(rig.job)
     rig.supervise(SLEEPER, speed=FAST)
     assert "made no step for 10 s" in rig.log()[-1]
+    assert rig.bench.jobs.events(rig.job.id)[0][-1].data["cause"] == "process_stuck"
     assert rig.status is JobStatus.PENDING
 
 

@@ -153,14 +153,14 @@ describe('a chart', () => {
 
   it('says beside the lines what a level is, apart from the others, and in a list where that leaves no room', () => {
     const references = [0.7, 0.71, 0.72].map((y, index) => ({ y, name: `yardstick ${index}` }))
-    const { view } = draw({ references })
+    const { view } = draw({ references }, undefined, 1200)
     const labels = screen.getAllByText(/^yardstick \d 0\.7\d$/)
     const heights = labels.map((label) => Number(label.getAttribute('y'))).sort((a, b) => a - b)
     expect(heights).toHaveLength(3)
     expect(heights.every((height, index) => index === 0 || height - (heights[index - 1] ?? 0) >= 13.9)).toBe(true)
     const slider = screen.getByRole('slider')
     for (const label of labels)
-      expect(Number(label.getAttribute('x'))).toBeGreaterThan(600 - Number.parseFloat(slider.style.right))
+      expect(Number(label.getAttribute('x'))).toBeGreaterThan(1200 - Number.parseFloat(slider.style.right))
     view.unmount()
     draw({ references }, undefined, 320)
     expect(screen.getAllByRole('listitem').map((one) => one.textContent)).toEqual([

@@ -3,10 +3,12 @@ import { Card } from '@/components/ui/card'
 import { Dialog, DialogContent, DialogTitle } from '@/components/ui/dialog'
 import { cn } from '@/lib/cn'
 import { fileStem, saveBlob } from '@/lib/download'
+import { useIsPrinting } from '@/lib/printing'
 import { svgToPng } from '@/lib/svg-to-png'
 import { ChartTable } from './ChartTable'
 import { ChartTools, type CsvLink } from './ChartTools'
 import { type ChartModel, isDrawn, nameOf, shownOf } from './chart-types'
+import { useSharedRight } from './edges'
 import { HoverLayer, type Zoom } from './HoverLayer'
 import { LegendRow } from './LegendRow'
 import { LevelList, layLevels, levelsInView } from './Levels'
@@ -97,10 +99,11 @@ function ChartCard({
   const isLarge = onEnlarge === undefined
   const height = givenHeight ?? (isLarge ? measured.height : HEIGHT)
   const isNear = useIsNear(body, onNear)
+  const isPrinting = useIsPrinting()
   const [isTable, setTable] = useState(false)
   const shown = useMemo(() => ({ ...model, series: shownOf(model.series, hidden) }), [model, hidden])
   const plotWidth = width ?? measured.width
-  const frame = useFrame(shown, plotWidth, height)
+  const frame = useFrame(shown, plotWidth, height, !isLarge)
   const isEmpty = !model.series.some(isDrawn)
   const savePicture = usePicture(body, shown, frame, csvLinks)
   return (
@@ -132,7 +135,7 @@ function ChartCard({
         ) : (
           plotWidth > 0 &&
           height > 0 &&
-          (isNear || width !== undefined) && (
+          (isNear || isPrinting || width !== undefined) && (
             <>
               <LinePlot frame={frame} series={shown.series} />
               <HoverLayer {...shown} {...frame} zoom={zoom} onZoom={onZoom} />
@@ -180,7 +183,7 @@ function usePicture(
 }
 
 /** What the axes show. While points arrive it stays as long as they fit, and several charts change one after the other. */
-function useFrame(model: ChartModel, width: number, height: number): PlotFrame {
+function useFrame(model: ChartModel, width: number, height: number, isShared: boolean): PlotFrame {
   const { isLogY, isWholeX, formatX, formatY, formatTick, isLive = false } = model
   const wanted = useMemo(() => yDomainOf(model), [model])
   const known = useRef<{ isLogY: boolean; domain: [number, number] } | null>(null)
@@ -190,7 +193,8 @@ function useFrame(model: ChartModel, width: number, height: number): PlotFrame {
   const xDomain = useSame(model.xDomain)
   const marks = useSame(model.marks)
   const levels = useSame(levelsInView(model.references, yDomain))
-  const { right, isListed } = layLevels(levels, formatY, width)
+  const { right: own, isListed } = layLevels(model.references, formatY, width)
+  const right = useSharedRight(own, isShared)
   const hasLevels = model.references.length > 0 || model.series.some((one) => one.points.length > 0)
   const frame = useMemo<PlotFrame>(
     () => ({
@@ -228,5 +232,6 @@ function useFrame(model: ChartModel, width: number, height: number): PlotFrame {
   )
   const turned = useTurn(frame, isLive)
   // Another size or another kind of axis is no matter of taking turns.
-  return turned.width === width && turned.height === height && turned.isLogY === isLogY ? turned : frame
+  const isSameSize = turned.width === width && turned.height === height && turned.right === right
+  return isSameSize && turned.isLogY === isLogY ? turned : frame
 }

@@ -8,8 +8,8 @@ const LABEL_HEIGHT = 14
 /** px of a character at most, on average, and of the stroke that leads from a level to its label. */
 const CHARACTER_WIDTH = 6.5
 const LEADER_WIDTH = 12
-/** px that the lines keep at least, where levels are named beside them by their whole names. */
-const LEAST_PLOT_WIDTH = 340
+/** Share of the chart that whole names beside the lines may take at most: the other charts of a view keep that room too. */
+const NAMED_SHARE = 1 / 8
 
 type FormatY = PlotFrame['formatY']
 
@@ -18,7 +18,7 @@ const labelOf = (level: ChartReference, formatY: FormatY): string => `${level.na
 const roomFor = (texts: readonly string[]): number =>
   Math.ceil(LEADER_WIDTH + 8 + CHARACTER_WIDTH * Math.max(0, ...texts.map((text) => text.length)))
 
-/** How levels are labelled: by name beside the lines; where that leaves too little for them, by value, and by name in a list above. */
+/** How levels are labelled, in view or not, so that nothing moves with the window: by name beside the lines; where that takes too much, by value, and by name in a list below. */
 export function layLevels(
   levels: readonly ChartReference[],
   formatY: FormatY,
@@ -26,7 +26,7 @@ export function layLevels(
 ): Pick<PlotFrame, 'right' | 'isListed'> {
   if (levels.length === 0) return { right: PLOT.right, isListed: false }
   const whole = roomFor(levels.map((level) => labelOf(level, formatY)))
-  const isListed = width - PLOT.left - whole < LEAST_PLOT_WIDTH
+  const isListed = whole > width * NAMED_SHARE
   const right = isListed ? roomFor(levels.map((level) => formatY(level.y))) : whole
   return { right: Math.max(PLOT.right, right), isListed }
 }

@@ -1,8 +1,12 @@
 import { useEffect } from 'react'
 import { Toaster as Sonner } from 'sonner'
+import { DOCK } from '@/lib/dock'
 import { closeNewestError } from '@/lib/notify'
 
 const FLOATING = '[role="dialog"], [role="alertdialog"], [role="menu"], [role="listbox"]'
+
+/** A bar at the lower edge is never covered. */
+const above = (distance_px: number) => `calc(var(${DOCK}, 0px) + ${distance_px}px)`
 
 /** Bottom left, where no dialog or sheet has its buttons, three at most; success leaves after four seconds, errors stay until closed: by their button, or by Escape. */
 export function Toaster({ theme }: { theme: 'light' | 'dark' }) {
@@ -22,6 +26,8 @@ export function Toaster({ theme }: { theme: 'light' | 'dark' }) {
       theme={theme}
       position="bottom-left"
       visibleToasts={3}
+      offset={{ bottom: above(24) }}
+      mobileOffset={{ bottom: above(16) }}
       duration={4000}
       closeButton
       toastOptions={{

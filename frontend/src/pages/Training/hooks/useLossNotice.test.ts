@@ -10,11 +10,20 @@ vi.mock('sonner', () => ({ toast: { warning: vi.fn() } }))
 const told = vi.mocked(toast.warning)
 const job = makeJob({ name: 'Harbour', version: 100 })
 
-const lose = (version: number, changes: Partial<EventFrame> = {}, reason = 'The worker that trained it ended.') =>
+type Cause = EventFrame['data']['cause']
+
+const lose = (version: number, changes: Partial<EventFrame> = {}, cause: Cause | null = 'worker_ended') =>
   applyFrame(
     makeFrame(8, {
       event: 'training_requeued',
-      data: { job: { ...job, version, status: 'pending' }, version, status: 'pending', pending_action: null, reason },
+      data: {
+        job: { ...job, version, status: 'pending' },
+        version,
+        status: 'pending',
+        pending_action: null,
+        reason: 'In words that may change.',
+        ...(cause ? { cause } : {}),
+      },
       ...changes,
     }),
   )
@@ -38,6 +47,16 @@ it('tells of a lost worker once for each job', () => {
 it('says nothing of what the list holds already, of what is long past, and of a worker that was stopped', () => {
   lose(100)
   lose(101, { timestamp: new Date(Date.now() - 3_600_000).toISOString() })
-  lose(102, {}, 'The worker was stopped; another one goes on from the last checkpoint.')
+  lose(102, {}, 'worker_stopped')
   expect(told).not.toHaveBeenCalled()
+})
+
+it.each<[Cause | null, string]>([
+  ['worker_silent', 'The worker of “Harbour” was lost; it goes on from its checkpoint.'],
+  ['process_lost', 'The training process of “Harbour” was lost; it goes on from its checkpoint.'],
+  ['process_stuck', 'The training process of “Harbour” hung and was ended; it goes on from its checkpoint.'],
+  [null, '“Harbour” is back in the queue; it goes on from its checkpoint.'],
+])('names what was lost by its cause: %s', (cause, words) => {
+  lose(101, {}, cause)
+  expect(told).toHaveBeenCalledWith(words, expect.anything())
 })

@@ -5,8 +5,22 @@ import { useTrainingStore } from '@/stores/trainingStore'
 
 /** What a page that was away catches up on is history, not news. */
 const NEWS_FOR_MS = 60_000
-/** A worker that stops in good order gives its job back and says so. */
-const GIVEN_BACK = 'The worker was stopped'
+
+type Cause = NonNullable<EventFrame['data']['cause']>
+
+const workerLost = (name: string) => `The worker of “${name}” was lost; it goes on from its checkpoint.`
+
+/** A worker that stops in good order gives its job back: no news. */
+const NOTICES: Record<Cause, ((name: string) => string) | null> = {
+  worker_stopped: null,
+  worker_ended: workerLost,
+  worker_silent: workerLost,
+  process_lost: (name) => `The training process of “${name}” was lost; it goes on from its checkpoint.`,
+  process_stuck: (name) => `The training process of “${name}” hung and was ended; it goes on from its checkpoint.`,
+}
+
+/** An older engine names no cause. */
+const unexplained = (name: string) => `“${name}” is back in the queue; it goes on from its checkpoint.`
 
 let showJob: ((jobId: string) => void) | null = null
 
@@ -26,9 +40,7 @@ export function tellOfLoss({ job_id: jobId, data, timestamp }: EventFrame): void
   const job = jobs.find((one) => one.id === jobId)
   if (!jobId || !job || Number(data.version) <= job.version) return
   if (Date.now() - (Date.parse(timestamp) + (clockAhead ?? 0)) > NEWS_FOR_MS) return
-  if (String(data.reason ?? '').startsWith(GIVEN_BACK)) return
-  tellNotice(`worker-lost:${jobId}`, `The worker of “${job.name}” was lost; it goes on from its checkpoint.`, {
-    label: 'Show',
-    onClick: () => showJob?.(jobId),
-  })
+  const say = data.cause ? NOTICES[data.cause] : unexplained
+  if (!say) return
+  tellNotice(`worker-lost:${jobId}`, say(job.name), { label: 'Show', onClick: () => showJob?.(jobId) })
 }

@@ -73,7 +73,15 @@ const KINDS: Partial<Record<EventFrame['event'], ChartMark['kind']>> = {
   training_requeued: 'crash',
 }
 
-const LABELS: Record<string, string> = { pause: 'paused', resume: 'resumed', crash: 'worker lost' }
+const LABELS: Record<string, string> = { pause: 'paused', resume: 'resumed', crash: 'back in the queue' }
+
+const CAUSES: Record<NonNullable<EventFrame['data']['cause']>, string> = {
+  worker_stopped: 'worker stopped',
+  worker_ended: 'worker lost',
+  worker_silent: 'worker lost',
+  process_lost: 'training process lost',
+  process_stuck: 'training process hung',
+}
 
 function markOf(event: EventFrame, xKind: XAxisKind, toX: ToX): ChartMark[] {
   const kind = KINDS[event.event]
@@ -81,5 +89,6 @@ function markOf(event: EventFrame, xKind: XAxisKind, toX: ToX): ChartMark[] {
   // By epoch, going on happens where the pause was: one mark is enough.
   if (!kind || !job || (kind === 'resume' && xKind === 'epoch')) return []
   const x = toX({ epoch: job.current_epoch, timestamp: event.timestamp })
-  return [{ x, kind, label: `${LABELS[kind]} after epoch ${job.current_epoch}` }]
+  const { cause } = event.data
+  return [{ x, kind, label: `${cause ? CAUSES[cause] : LABELS[kind]} after epoch ${job.current_epoch}` }]
 }

@@ -1,7 +1,9 @@
 import { ChartLine, Pause, Play, Trash2, X } from 'lucide-react'
+import { useRef } from 'react'
 import { useShallow } from 'zustand/react/shallow'
 import type { TrainingJob } from '@/api/types'
 import { Button } from '@/components/ui/button'
+import { useDock } from '@/lib/dock'
 import { plural } from '@/lib/format'
 import { useTrainingStore } from '@/stores/trainingStore'
 import { canCancel, canDelete, canPause, canResume, type JobActions, useJobActions } from '../../hooks/useJobActions'
@@ -41,16 +43,22 @@ const ACTIONS: BulkAction[] = [
 const labelBulk = (verb: string, numValid: number, numSelected: number): string =>
   numValid < numSelected ? `${verb} ${numValid} of ${numSelected}` : numSelected > 1 ? `${verb} ${numSelected}` : verb
 
-/** Sticks to the lower edge; offers what is valid for at least one selected job, says for how many, and does it with those alone. */
+/** px from the lower edge. */
+const DISTANCE_PX = 12
+
+/** Stands at the lower edge; offers what is valid for at least one selected job, says for how many, and does it with those alone. */
 export function BulkBar({ jobIds, numShown, onSelectAll, onClear }: BulkBarProps) {
   const actions = useJobActions()
+  const bar = useRef<HTMLElement>(null)
+  useDock(bar, DISTANCE_PX)
   const selected = useTrainingStore(useShallow((state) => state.jobs.filter((job) => jobIds.has(job.id))))
   const compared = selected.slice(0, MAX_RUNS)
   const some = (verb: string, jobs: readonly unknown[]) => labelBulk(verb, jobs.length, selected.length)
   return (
     <section
+      ref={bar}
       aria-label="Selected jobs"
-      className="sticky bottom-3 z-20 mx-auto mt-4 flex w-fit max-w-full animate-in flex-wrap items-center gap-2 rounded-card border bg-raised p-2 pl-3 shadow-float"
+      className="fixed inset-x-3 bottom-3 z-20 mx-auto flex w-fit animate-in flex-wrap items-center gap-2 rounded-card border bg-raised p-2 pl-3 shadow-float"
     >
       <span className="font-medium" role="status">
         {plural(selected.length, 'job')} selected

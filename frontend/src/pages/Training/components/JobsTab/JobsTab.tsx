@@ -86,12 +86,15 @@ export function JobsTab({ view, setView }: JobsTabProps) {
         </p>
       )}
       {selected.size > 0 && (
-        <BulkBar
-          jobIds={selected}
-          numShown={shown.length}
-          onSelectAll={() => setSelected(new Set(shown))}
-          onClear={() => setSelected(NONE)}
-        />
+        <>
+          <div className="h-(--dock)" aria-hidden />
+          <BulkBar
+            jobIds={selected}
+            numShown={shown.length}
+            onSelectAll={() => setSelected(new Set(shown))}
+            onClear={() => setSelected(NONE)}
+          />
+        </>
       )}
     </>
   )

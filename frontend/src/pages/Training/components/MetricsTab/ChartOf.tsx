@@ -4,6 +4,7 @@ import { ChartFrame } from '@/components/charts/ChartFrame'
 import { type ChartReference, nameOf } from '@/components/charts/chart-types'
 import type { Zoom } from '@/components/charts/HoverLayer'
 import { useSame } from '@/components/charts/steady'
+import { useIsPrinting } from '@/lib/printing'
 import { buildChart, type ChartView, type FieldLook } from './chart-model'
 
 export interface MetricChartProps {
@@ -90,6 +91,7 @@ export function ChartOf(props: ChartOfProps) {
 /** A chart out of sight keeps what it had: nothing is built for nobody. */
 function useLatest(newest: ChartView, isNear: boolean): ChartView {
   const known = useRef(newest)
-  if (isNear || !newest.isLive) known.current = newest
+  const isPrinting = useIsPrinting()
+  if (isNear || isPrinting || !newest.isLive) known.current = newest
   return known.current
 }

@@ -1,16 +1,17 @@
 import { useMemo } from 'react'
 import type { Zoom } from '@/components/charts/HoverLayer'
+import { Card } from '@/components/ui/card'
 import { countGaps, isThinnedRun } from '@/lib/curves'
 import { formatCount, plural, shortName } from '@/lib/format'
 import { isWatched } from '../../hooks/useTrainingWebSocket'
 import { splitOf, useYardsticks } from '../../hooks/useYardsticks'
 import type { TrainingJob } from '../../types'
 import { AccuracyChart } from './AccuracyChart'
-import type { ChartView } from './chart-model'
+import type { ChartView, RunView } from './chart-model'
 import { CoverageChart, ErrorChart, GradientChart, ThroughputChart } from './FieldCharts'
 import { LearningRateChart } from './LearningRateChart'
 import { LossChart } from './LossChart'
-import { RunPanel } from './RunPanel'
+import { RunLine, RunPanel } from './RunPanel'
 import { ZoomStrip } from './ZoomStrip'
 
 interface ChartsProps {
@@ -30,6 +31,12 @@ export function Charts({ whole, shown, onZoom, onHide }: ChartsProps) {
       ),
     [baselines, limit],
   )
+  const panelOf = (run: RunView, index: number) => ({
+    run,
+    baselines: index === 0 ? baselines : [],
+    limit: index === 0 ? limit : null,
+    marks: whole.marks.filter((mark) => mark.source === run.job.id),
+  })
   const chart = { view: shown, onZoom, onHide }
   const zoom = shown.zoom
   const newest = whole.xDomain[1]
@@ -39,13 +46,13 @@ export function Charts({ whole, shown, onZoom, onHide }: ChartsProps) {
       ? (first?.rows.filter((row) => whole.xKind === 'epoch' && row.epoch > zoom[1] && newest > zoom[1]).length ?? 0)
       : 0
   return (
-    <div className="grid items-start gap-4 xl:grid-cols-[minmax(0,1fr)_20rem]">
+    <div className="grid grid-cols-1 items-start gap-4 xl:grid-cols-[minmax(0,1fr)_20rem] print:grid-cols-1">
       <div className="flex min-w-0 flex-col gap-4">
         <LossChart {...chart} />
         <AccuracyChart {...chart} />
         <LearningRateChart {...chart} />
         <ErrorChart {...chart} references={references} note={noteOfLevels(whole.runs.map((run) => run.job))} />
-        <div className="grid grid-cols-1 gap-4 lg:grid-cols-2 lg:[&>:last-child:nth-child(odd)]:col-span-2">
+        <div className="grid grid-cols-1 gap-4 lg:grid-cols-2 print:grid-cols-1 lg:[&>:last-child:nth-child(odd)]:col-span-2">
           <CoverageChart {...chart} />
           <GradientChart {...chart} />
           <ThroughputChart {...chart} />
@@ -54,17 +61,18 @@ export function Charts({ whole, shown, onZoom, onHide }: ChartsProps) {
           <PointCount view={whole} />
         </ZoomStrip>
       </div>
-      <div className="flex flex-col gap-4 xl:sticky xl:top-14 max-xl:grid max-xl:items-start max-xl:md:grid-cols-2">
-        {whole.runs.map((run, index) => (
-          <RunPanel
-            key={run.job.id}
-            run={run}
-            baselines={index === 0 ? baselines : []}
-            limit={index === 0 ? limit : null}
-            isCompared={whole.runs.length > 1}
-            marks={whole.marks.filter((mark) => mark.source === run.job.id)}
-          />
-        ))}
+      <div className="flex flex-col gap-4 xl:sticky xl:top-14 max-xl:grid max-xl:grid-cols-1 max-xl:items-start max-xl:md:grid-cols-2">
+        {first && whole.runs.length === 1 ? (
+          <RunPanel {...panelOf(first, 0)} />
+        ) : (
+          <Card className="max-xl:col-span-full">
+            <ul aria-label="Compared runs">
+              {whole.runs.map((run, index) => (
+                <RunLine key={run.job.id} {...panelOf(run, index)} />
+              ))}
+            </ul>
+          </Card>
+        )}
       </div>
     </div>
   )

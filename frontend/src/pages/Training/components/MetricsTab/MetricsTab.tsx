@@ -1,6 +1,7 @@
 import { ChartLine, ChartNoAxesColumn } from 'lucide-react'
 import { useCallback, useMemo, useRef, useState } from 'react'
 import { useShallow } from 'zustand/react/shallow'
+import { EdgesContext, PlotEdges } from '@/components/charts/edges'
 import type { Zoom } from '@/components/charts/HoverLayer'
 import { HoverContext, HoverLine } from '@/components/charts/hover'
 import { growDomain, useSame } from '@/components/charts/steady'
@@ -103,6 +104,7 @@ function Runs({ runIds, view, setView }: RunsProps) {
   const firstInfo = useTrainingStore((state) => state.metricsInfo.get(runIds[0] ?? ''))
   const fetchMetrics = useTrainingStore((state) => state.fetchMetrics)
   const [hover] = useState(() => new HoverLine())
+  const [edges] = useState(() => new PlotEdges())
   const runs = useMemo<RunView[]>(
     () =>
       jobs.flatMap((job, index) =>
@@ -141,7 +143,9 @@ function Runs({ runIds, view, setView }: RunsProps) {
     )
   return (
     <HoverContext value={hover}>
-      <Charts whole={whole} shown={shown} onZoom={onZoom} onHide={onHide} />
+      <EdgesContext value={edges}>
+        <Charts whole={whole} shown={shown} onZoom={onZoom} onHide={onHide} />
+      </EdgesContext>
     </HoverContext>
   )
 }

@@ -1,4 +1,5 @@
-import { memo } from 'react'
+import { ChevronRight } from 'lucide-react'
+import { memo, useState } from 'react'
 import type { Baseline, PhysicalLimit, TrainingMetric } from '@/api/types'
 import type { ChartMark } from '@/components/charts/chart-types'
 import { MARK_COLOR, MARK_SIGN } from '@/components/charts/mark-look'
@@ -6,7 +7,9 @@ import { Facts } from '@/components/feedback/Facts'
 import { StatusBadge } from '@/components/feedback/StatusBadge'
 import { Button } from '@/components/ui/button'
 import { Card } from '@/components/ui/card'
+import { LongName } from '@/components/ui/long-name'
 import { Tooltip } from '@/components/ui/tooltip'
+import { cn } from '@/lib/cn'
 import { describeCoverage, formatCount, formatDuration, formatMetres, formatNumber, formatPercent } from '@/lib/format'
 import { useJobActions } from '../../hooks/useJobActions'
 import type { RunView } from './chart-model'
@@ -15,28 +18,72 @@ interface RunPanelProps {
   run: RunView
   baselines: readonly Baseline[]
   limit: PhysicalLimit | null
-  isCompared: boolean
   /** What happened to it along the way. */
   marks: readonly ChartMark[]
 }
 
 /** One run in words and figures, beside its curves. */
-export function RunPanel({ run, baselines, limit, isCompared, marks }: RunPanelProps) {
-  const { job, rows } = run
-  const last = rows.at(-1)
-  const trained = rows.reduce((sum, row) => sum + (row.epoch_duration_seconds ?? 0), 0)
-  const isWhole = last !== undefined && rows.length === last.epoch
+export function RunPanel(props: RunPanelProps) {
+  const { job } = props.run
   return (
     <Card className="flex flex-col gap-3 p-4" data-testid="run-panel">
       <div className="flex items-start gap-2">
-        {isCompared && (
-          <span className="mt-1.5 size-3 shrink-0 rounded-full" style={{ background: run.color }} aria-hidden />
-        )}
         <h2 className="mr-auto line-clamp-6 min-w-0 font-semibold" title={job.name}>
           {job.name}
         </h2>
         <StatusBadge status={job.status} pending_action={job.pending_action} />
       </div>
+      <RunFacts {...props} />
+    </Card>
+  )
+}
+
+/** A compared run on one line, with what is asked first; the rest folds out below it. */
+export function RunLine(props: RunPanelProps) {
+  const { job, rows, color } = props.run
+  const [isOpen, setOpen] = useState(false)
+  const best = job.best_val_error_median_m
+  const now = rows.at(-1)?.val_error_median_m
+  const error = best ?? now
+  return (
+    <li className="border-t first:border-t-0" data-testid="run-panel">
+      <h2>
+        <button
+          type="button"
+          aria-expanded={isOpen}
+          className="flex min-h-9 w-full items-center gap-2 px-3 text-left max-sm:min-h-11"
+          onClick={() => setOpen(!isOpen)}
+        >
+          <ChevronRight
+            className={cn('size-4 shrink-0 text-muted transition-transform', isOpen && 'rotate-90')}
+            aria-hidden
+          />
+          <span className="size-2.5 shrink-0 rounded-full" style={{ background: color }} aria-hidden />
+          <span className="flex min-w-0 flex-1 flex-wrap items-center gap-x-3 gap-y-0.5 py-1.5">
+            <LongName name={job.name} className="max-w-full flex-1 basis-44 font-semibold" />
+            <span className="flex items-center gap-3 whitespace-nowrap">
+              {error != null && `${formatMetres(error)} ${best == null ? 'now' : 'at best'}`}
+              <StatusBadge status={job.status} pending_action={job.pending_action} />
+            </span>
+          </span>
+        </button>
+      </h2>
+      {isOpen && (
+        <div className="flex flex-col gap-3 px-4 pt-1 pb-4">
+          <RunFacts {...props} />
+        </div>
+      )}
+    </li>
+  )
+}
+
+function RunFacts({ run, baselines, limit, marks }: RunPanelProps) {
+  const { job, rows } = run
+  const last = rows.at(-1)
+  const trained = rows.reduce((sum, row) => sum + (row.epoch_duration_seconds ?? 0), 0)
+  const isWhole = last !== undefined && rows.length === last.epoch
+  return (
+    <>
       <Story run={run} baselines={baselines} />
       <Facts
         items={[
@@ -62,7 +109,7 @@ export function RunPanel({ run, baselines, limit, isCompared, marks }: RunPanelP
         ]}
       />
       <PanelButtons jobId={job.id} />
-    </Card>
+    </>
   )
 }
 

@@ -1,9 +1,11 @@
 import { X } from 'lucide-react'
 import { type PointerEvent, type ReactNode, useMemo, useRef, useState } from 'react'
 import { PLOT } from '@/components/charts/chart-types'
+import { useSharedRight } from '@/components/charts/edges'
 import type { Zoom } from '@/components/charts/HoverLayer'
 import { Button } from '@/components/ui/button'
 import { curveOf, makeX } from '@/lib/curves'
+import { useDock } from '@/lib/dock'
 import { formatCount, formatDuration } from '@/lib/format'
 import { thin } from '@/lib/series'
 import type { ChartView } from './chart-model'
@@ -26,9 +28,13 @@ interface ZoomStripProps {
 /** The whole run in small, below the charts and always in sight: shows the window that all charts share. Dragging draws another; dragging the window moves it. */
 export function ZoomStrip({ view, zoom, onZoom, numNewer, children }: ZoomStripProps) {
   const strip = useRef<HTMLDivElement>(null)
+  const bar = useRef<HTMLDivElement>(null)
+  useDock(bar)
+  const right = useSharedRight(PLOT.right)
   const [drag, setDrag] = useState<Drag | null>(null)
   const domain = view.xDomain
-  const path = useMemo(() => pathOf(view, domain), [view, domain])
+  const { runs, xKind } = view
+  const path = useMemo(() => pathOf(runs, xKind, domain), [runs, xKind, domain])
   const share = (event: PointerEvent) => {
     const box = strip.current?.getBoundingClientRect()
     return box ? Math.min(1, Math.max(0, (event.clientX - box.left) / box.width)) : 0
@@ -47,8 +53,12 @@ export function ZoomStrip({ view, zoom, onZoom, numNewer, children }: ZoomStripP
     onZoom(isWide ? [domain[0] + low * span, domain[0] + high * span] : null)
   }
   return (
-    <div className="sticky bottom-0 z-10 flex flex-col gap-1 bg-ground py-1" data-testid="zoom-strip">
-      <div style={{ paddingLeft: PLOT.left, paddingRight: PLOT.right }}>
+    <div
+      ref={bar}
+      className="sticky bottom-0 z-10 flex flex-col gap-1 bg-ground py-1 print:hidden"
+      data-testid="zoom-strip"
+    >
+      <div style={{ paddingLeft: PLOT.left, paddingRight: right }}>
         <div
           ref={strip}
           aria-hidden
@@ -114,7 +124,7 @@ function moveDrag(drag: Drag, at: number): Drag {
   return { ...drag, window: [moved[0] + by, moved[1] + by] }
 }
 
-function pathOf({ runs, xKind }: ChartView, [low, high]: [number, number]) {
+function pathOf(runs: ChartView['runs'], xKind: ChartView['xKind'], [low, high]: [number, number]) {
   return runs.map((run) => {
     const x = makeX(xKind, run.job.started_at, run.rows)
     const points = thin(curveOf(run.rows, 'val_loss', x).points, 200)
