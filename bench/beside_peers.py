@@ -1,6 +1,6 @@
 """Ours and the peers, interleaved in one run: MLflow, TensorBoard, Aim and trackio, each in an environment of its own.
 
-Run: ``make bench-peers`` (``.venv/bin/python -m bench.beside_peers [--quick] [--peers mlflow …] [--rounds 3]``). Needs a package index
+Run: ``make bench-peers`` (``.venv/bin/python -m bench.beside_peers [--quick] [--peers mlflow …] [--jobs 1000]``). Needs a package index
 for the first run. Writes ``bench/out/peers.json``, with ``--write`` docs/figures.md as well. A peer that cannot be installed,
 or does not do a row, is named there with the reason.
 """
@@ -131,12 +131,15 @@ def read_options() -> tuple[argparse.Namespace, Sizes]:
     parser.add_argument("--quick", action="store_true", help="small sizes")
     parser.add_argument("--peers", nargs="*", choices=list(WANTED), default=list(WANTED))
     parser.add_argument("--rounds", type=int)
+    parser.add_argument("--history-epochs", type=int, help="of the long run that is read; the slowest peer answers 100 000 in 20 s")
+    parser.add_argument("--jobs", type=int, help="in the list")
     parser.add_argument("--minutes", type=float, default=90, help="begin nothing after this; what is there is written")
     parser.add_argument("--only", choices=["live", "reads"])
     parser.add_argument("--write", action="store_true", help="write the table to docs/figures.md")
     options = parser.parse_args()
     sizes = QUICK if options.quick else Sizes()
-    return options, replace(sizes, rounds=options.rounds) if options.rounds else sizes
+    given = {name: value for name in ("rounds", "history_epochs", "jobs") if (value := getattr(options, name))}
+    return options, replace(sizes, **given)
 
 
 def main() -> None:
