@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import tarfile
 import tempfile
 import wave
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -67,6 +69,8 @@ def _list_wavs(file: SourceFile) -> Iterator[tuple[str, Path]]:
     if head[:4] == b"RIFF" and head[8:] == b"WAVE":
         yield file.name, file.path
         return
+    if not (zipfile.is_zipfile(file.path) or tarfile.is_tarfile(file.path)):
+        raise InvalidInputError(f"'{file.name}' is neither WAV nor an archive. Send WAV files (PCM), or a tar or zip of them.", field="file")
     with tempfile.TemporaryDirectory() as folder:
         members = unpack(file, Path(folder), lambda share: None).list_suffix(".wav")
         if not members:

@@ -64,7 +64,7 @@ def test_archives_of_wavs_go_by_their_names(tmp_path):
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        (b"no wave", "tar or zip"),
+        (b"no wave", "neither WAV nor an archive. Send WAV files"),
         (wav_bytes(speech())[:-100], "cut off"),
         (wav_bytes(speech())[:30], "cannot be read as WAV"),
         (wav_bytes(np.zeros(16_000)), "is silent"),
