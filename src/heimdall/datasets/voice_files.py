@@ -70,7 +70,9 @@ def _list_wavs(file: SourceFile) -> Iterator[tuple[str, Path]]:
         yield file.name, file.path
         return
     if not (zipfile.is_zipfile(file.path) or tarfile.is_tarfile(file.path)):
-        raise InvalidInputError(f"'{file.name}' is neither WAV nor an archive. Send WAV files (PCM), or a tar or zip of them.", field="file")
+        raise InvalidInputError(
+            f"'{file.name}' is neither WAV nor an archive. Send WAV files (PCM), or a tar or zip of them.", field="file"
+        )
     with tempfile.TemporaryDirectory() as folder:
         members = unpack(file, Path(folder), lambda share: None).list_suffix(".wav")
         if not members:
