@@ -88,6 +88,7 @@ def test_the_best_epochs_of_six_runs_stand_side_by_side_and_whole(open_page: Cal
             (box,) = boxes(entry)
             assert box["right"] <= picture["right"]
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
+    page.get_by_test_id("run-panel").first.get_by_role("button", name="seed 0").click()
     expect(page.get_by_test_id("marks").first).to_contain_text("best epoch 9")
 
 

@@ -172,6 +172,7 @@ def test_one_socket_per_job_however_many_look(open_page: Callable[..., Page], st
         expect(card(page, first)).to_be_visible()
     page.goto(f"/training?tab=metrics&runs={first},{second}")
     expect(curve(chart(page, "Loss"), 0)).to_be_attached()
+    page.get_by_test_id("run-panel").first.get_by_role("button", name="one socket").click()
     page.get_by_test_id("run-panel").first.get_by_role("button", name="Log").click()
     expect(page.get_by_role("dialog")).to_be_visible()
     page.keyboard.press("Escape")
