@@ -17,7 +17,7 @@ import {
   formatSeconds,
   shortName,
 } from './format'
-import { isWorkerSilent, judgeFreshness, newestLag, workerHeardAt } from './freshness'
+import { isWorkerSilent, judgeFreshness, newestLag, waitingSince, workerHeardAt } from './freshness'
 import { estimateRun, toCli, toCurl, toFormValues } from './job-form'
 import { explainQuery, searchJobs, sortJobs } from './job-query'
 import { JOB_LIMITS } from './limits'
@@ -279,6 +279,23 @@ describe('freshness', () => {
     expect(judgeFreshness({ ...base, links: [] }).text).toBe('Up to date')
     expect(judgeFreshness({ ...base, links: [] }).detail).not.toMatch(/Nothing is running/)
     expect(judgeFreshness({ ...base, links: [], workersHeardAt: [] }).detail).toMatch(/Nothing is running/)
+  })
+})
+
+describe('waiting for a worker', () => {
+  const at = (seconds: number) => new Date(seconds * 1000).toISOString()
+  const queued = makeJob({ status: 'pending', created_at: at(0), status_changed_at: at(0), started_at: null })
+  const running = makeJob({ status: 'running', status_changed_at: at(10), started_at: at(10) })
+  it('counts from when the last job stopped running, however long others stood in the queue', () => {
+    const lost = { ...running, status: 'pending' as const, status_changed_at: at(460) }
+    expect(waitingSince([queued, lost])).toEqual([460_000, 460_000])
+    expect(waitingSince([queued, { ...running, status: 'completed', status_changed_at: at(300) }])).toEqual([300_000])
+  })
+  it('counts from its own start where nothing ever ran, and not at all while something runs', () => {
+    const later = { ...queued, created_at: at(5), status_changed_at: null }
+    expect(waitingSince([queued, later])).toEqual([0, 5_000])
+    expect(waitingSince([queued, running])).toEqual([])
+    expect(waitingSince([{ ...running, status: 'paused' }])).toEqual([])
   })
 })
 
