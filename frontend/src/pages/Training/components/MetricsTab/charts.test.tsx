@@ -194,6 +194,21 @@ describe('the table of a chart', () => {
     expect(screen.queryByText(note)).toBeNull()
   })
 
+  it('by time counts a window from the beginning of the run', () => {
+    const run = runOf([1, 2, 3])
+    const zoom: [number, number] = [670, 690]
+    const window = { ...run, rows: run.rows.slice(1), whole: run.rows }
+    const view = makeView([window], { xKind: 'time', xDomain: zoom, zoom })
+    const { model } = buildChart(view, {
+      title: 'Loss',
+      fields: [{ field: 'val_loss', name: 'validation', color: 'red' }],
+    })
+    expect(model.series[0]?.points.map(({ x, epoch }) => [epoch, x])).toEqual([
+      [2, 674],
+      [3, 681],
+    ])
+  })
+
   it('by epoch has the epoch once', () => {
     draw(runOf([1, 2, 3]), 'epoch')
     expect(screen.getAllByRole('row').slice(1).map(headsOf)).toEqual([['3'], ['2'], ['1']])
