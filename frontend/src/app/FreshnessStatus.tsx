@@ -1,8 +1,8 @@
 import { useShallow } from 'zustand/react/shallow'
 import { FreshnessBadge } from '@/components/feedback/FreshnessBadge'
 import { useNow } from '@/lib/clock'
-import { judgeFreshness, newestLag, workerHeardAt } from '@/lib/freshness'
-import { pendingJobs, runningJobs } from '@/stores/jobIndex'
+import { judgeFreshness, newestLag, waitingSince, workerHeardAt } from '@/lib/freshness'
+import { runningJobs } from '@/stores/jobIndex'
 import { type TrainingState, useTrainingStore } from '@/stores/trainingStore'
 
 /** How far the page may be behind the truth. Renders when the words change, not with each frame that is heard. */
@@ -16,19 +16,13 @@ export function FreshnessStatus() {
         isListFailing: state.jobsError !== null,
         workersHeardAt: workersHeardAt(state),
         hungSince: runningJobs(state.jobs).flatMap((job) => (job.silent_since ? [Date.parse(job.silent_since)] : [])),
-        waitingSince: waitingSince(state),
+        waitingSince: waitingSince(state.jobs).map((since) => since + (state.clockAhead ?? 0)),
         lagMs: newestLag(state.newestEvent, now),
         now,
       }),
     ),
   )
   return <FreshnessBadge {...said} />
-}
-
-/** While something runs, a job may well wait for its turn. */
-function waitingSince({ jobs, clockAhead }: TrainingState): number[] {
-  if (runningJobs(jobs).length > 0) return []
-  return pendingJobs(jobs).map((job) => Date.parse(job.status_changed_at ?? job.created_at) + (clockAhead ?? 0))
 }
 
 function workersHeardAt({ jobs, jobHeardAt }: TrainingState): number[] {

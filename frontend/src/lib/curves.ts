@@ -4,6 +4,9 @@ import type { Point } from './series'
 export interface CurveRow {
   epoch: number
   timestamp: string
+  attempt?: number
+  /** s, pauses not counted. */
+  epoch_duration_seconds?: number | null
   non_finite?: Record<string, string>
 }
 
@@ -21,17 +24,79 @@ export interface Curve {
   broken: readonly Broken[]
 }
 
-/** Position of a row on the x axis: its epoch, or seconds since the run's first row began. */
+/** A moment's place on the axis. */
+type Moment = Pick<CurveRow, 'epoch' | 'timestamp'>
+
+/**
+ * Position on the x axis: the epoch, or seconds of training since the first of `rows` began. The rows are the whole run, those that it
+ * inherited included; a moment in between at which nothing trained lies where the training broke off.
+ */
 export function makeX(
   kind: XAxisKind,
   startedAt: string | null | undefined,
   rows: readonly CurveRow[],
-): (row: CurveRow) => number {
-  if (kind === 'epoch') return (row) => row.epoch
-  const first = rows[0]
-  const start = Date.parse(startedAt ?? first?.timestamp ?? '')
-  return (row) => (Date.parse(row.timestamp) - start) / 1000
+): (moment: Moment) => number {
+  if (kind === 'epoch') return (moment) => moment.epoch
+  const stretches = stretchesOf(rows, Date.parse(startedAt ?? ''))
+  return ({ timestamp }) => {
+    const at = Date.parse(timestamp)
+    const next = firstAt(stretches, at, ({ start }) => start)
+    const stretch = stretches[next]?.start === at ? stretches[next] : (stretches[next - 1] ?? stretches[0])
+    if (!stretch) return 0
+    return (stretch.before + Math.max(0, Math.min(at, stretch.end) - stretch.start)) / 1000
+  }
 }
+
+/** A time without a break in the training, in ms; `before` is the training before it. */
+interface Stretch {
+  start: number
+  end: number
+  before: number
+}
+
+const knownStretches = new WeakMap<readonly CurveRow[], { startedAt: number; stretches: Stretch[] }>()
+
+/** Read once from the same rows, though each chart asks. */
+function stretchesOf(rows: readonly CurveRow[], startedAt: number): Stretch[] {
+  const known = knownStretches.get(rows)
+  if (known && Object.is(known.startedAt, startedAt)) return known.stretches
+  const stretches = findStretches(rows, startedAt)
+  knownStretches.set(rows, { startedAt, stretches })
+  return stretches
+}
+
+function findStretches(rows: readonly CurveRow[], startedAt: number): Stretch[] {
+  const stretches: Stretch[] = []
+  let last: (Stretch & { row: CurveRow }) | null = null
+  for (const row of rows) {
+    const at = Date.parse(row.timestamp)
+    if (last && !isBreak(last.row, row, startedAt)) {
+      last.end = Math.max(last.end, at)
+      last.row = row
+      continue
+    }
+    const trained = (row.epoch_duration_seconds ?? 0) * 1000 * (last ? row.epoch - last.row.epoch : 1)
+    // It cannot have trained for longer than there was time.
+    const start: number = last ? Math.max(last.end, at - trained) : at - trained
+    last = { start, end: Math.max(start, at), before: last ? last.before + last.end - last.start : 0, row }
+    stretches.push(last)
+  }
+  // What comes after the newest row is shown once it has one.
+  if (last) last.end = Number.POSITIVE_INFINITY
+  return stretches
+}
+
+/** Inherited rows do not tell the attempts apart: there, and where a process stood still, the time itself does. */
+function isBreak(before: CurveRow, row: CurveRow, startedAt: number): boolean {
+  const [from, to] = [Date.parse(before.timestamp), Date.parse(row.timestamp)]
+  if (before.attempt !== row.attempt || (from < startedAt && startedAt <= to)) return true
+  const [one, other] = [before.epoch_duration_seconds, row.epoch_duration_seconds]
+  if (typeof one !== 'number' || typeof other !== 'number') return false
+  return to - from > BREAK_FROM_MS + BREAK_TIMES * 1000 * Math.max(one, other) * (row.epoch - before.epoch)
+}
+
+const BREAK_FROM_MS = 10_000
+const BREAK_TIMES = 4
 
 export function curveOf<R extends CurveRow>(
   rows: readonly R[],

@@ -114,6 +114,21 @@ export function judgeFreshness({
 const knownUntil = (heardAt: number | null, now: number) =>
   heardAt === null ? now : Math.min(now, heardAt + HEARD_LATELY_MS)
 
+type Turn = Pick<TrainingJob, 'status' | 'status_changed_at' | 'created_at' | 'started_at'>
+
+/**
+ * Since when each pending job waits though no worker is busy, in ms by the engine's clock. While something runs, a job may well wait for
+ * its turn; that time does not count once the last one stopped running.
+ */
+export function waitingSince(jobs: readonly Turn[]): number[] {
+  const pending = jobs.filter((job) => job.status === 'pending')
+  if (pending.length === 0 || jobs.some((job) => job.status === 'running')) return []
+  const changedAt = (job: Turn) => Date.parse(job.status_changed_at ?? job.created_at)
+  // What never started kept no worker busy.
+  const lastBusy = jobs.reduce((latest, job) => (job.started_at ? Math.max(latest, changedAt(job)) : latest), 0)
+  return pending.map((job) => Math.max(lastBusy, changedAt(job)))
+}
+
 /** When a job's worker last gave a sign of life, as far as this page knows; null where that is not known. */
 export function workerHeardAt(
   job: Pick<TrainingJob, 'worker_seen_at' | 'started_at'>,

@@ -17,7 +17,7 @@ import {
   formatSeconds,
   shortName,
 } from './format'
-import { isWorkerSilent, judgeFreshness, newestLag, workerHeardAt } from './freshness'
+import { isWorkerSilent, judgeFreshness, newestLag, waitingSince, workerHeardAt } from './freshness'
 import { estimateRun, toCli, toCurl, toFormValues } from './job-form'
 import { explainQuery, searchJobs, sortJobs } from './job-query'
 import { JOB_LIMITS } from './limits'
@@ -279,6 +279,53 @@ describe('freshness', () => {
     expect(judgeFreshness({ ...base, links: [] }).text).toBe('Up to date')
     expect(judgeFreshness({ ...base, links: [] }).detail).not.toMatch(/Nothing is running/)
     expect(judgeFreshness({ ...base, links: [], workersHeardAt: [] }).detail).toMatch(/Nothing is running/)
+  })
+})
+
+describe('the axis of training time', () => {
+  const at = (seconds: number) => new Date(1_800_000_000_000 + seconds * 1000).toISOString()
+  const row = (epoch: number, seconds: number, attempt = 1, epoch_duration_seconds: number | null = 2) =>
+    makeMetric(epoch, { timestamp: at(seconds), attempt, epoch_duration_seconds })
+  const placesOf = (rows: ReturnType<typeof row>[], startedAt: number) => rows.map(makeX('time', at(startedAt), rows))
+  it('begins with the first epoch, not with the set-up before it', () =>
+    expect(placesOf([row(1, 62), row(2, 64)], 0)).toEqual([2, 4]))
+  it('goes on from what a continued run inherited, without the time in between', () => {
+    const inherited = [row(1, 2, 0), row(2, 4, 0), row(3, 6, 0)]
+    expect(placesOf([...inherited, row(4, 3602), row(5, 3604)], 3598)).toEqual([2, 4, 6, 8, 10])
+    expect(placesOf([row(1, 2), row(2, 4), row(3, 3602)], 3598)).toEqual([2, 4, 6])
+  })
+  it('counts no pause, neither of its own nor of a run before it', () => {
+    expect(placesOf([row(1, 2), row(2, 4), row(3, 9, 2), row(4, 11, 2)], 0)).toEqual([2, 4, 6, 8])
+    expect(placesOf([row(1, 2, 0), row(2, 4, 0), row(3, 500, 0)], 1000)).toEqual([2, 4, 6])
+  })
+  it('keeps every second of an attempt of which only some epochs are held', () =>
+    expect(placesOf([row(1, 2), row(40, 82), row(41, 84), row(90, 200, 2)], 0)).toEqual([2, 82, 84, 182]))
+  it('never goes back, and needs no durations', () => {
+    expect(placesOf([row(1, 2), row(2, 3, 2, 60)], 0)).toEqual([2, 3])
+    expect(placesOf([row(1, 100, 1, null), row(2, 103, 1, null)], 90)).toEqual([0, 3])
+  })
+  it('places a moment without training where it broke off, and one of a window as in the whole run', () => {
+    const x = makeX('time', at(0), [row(1, 2), row(2, 4), row(4, 100, 2)])
+    expect([3, 4, 50, 99, 100, 102].map((seconds) => x({ epoch: 0, timestamp: at(seconds) }))).toEqual([
+      3, 4, 4, 7, 8, 10,
+    ])
+  })
+})
+
+describe('waiting for a worker', () => {
+  const at = (seconds: number) => new Date(seconds * 1000).toISOString()
+  const queued = makeJob({ status: 'pending', created_at: at(0), status_changed_at: at(0), started_at: null })
+  const running = makeJob({ status: 'running', status_changed_at: at(10), started_at: at(10) })
+  it('counts from when the last job stopped running, however long others stood in the queue', () => {
+    const lost = { ...running, status: 'pending' as const, status_changed_at: at(460) }
+    expect(waitingSince([queued, lost])).toEqual([460_000, 460_000])
+    expect(waitingSince([queued, { ...running, status: 'completed', status_changed_at: at(300) }])).toEqual([300_000])
+  })
+  it('counts from its own start where nothing ever ran, and not at all while something runs', () => {
+    const later = { ...queued, created_at: at(5), status_changed_at: null }
+    expect(waitingSince([queued, later])).toEqual([0, 5_000])
+    expect(waitingSince([queued, running])).toEqual([])
+    expect(waitingSince([{ ...running, status: 'paused' }])).toEqual([])
   })
 })
 

@@ -1,5 +1,8 @@
 import { useCallback, useSyncExternalStore } from 'react'
 
+/** Where dialogs stand at the lower edge, as wide as the screen. */
+export const NARROW = '(max-width: 639.98px)'
+
 /** Whether a media query holds now. False where nothing is laid out. */
 export function useMedia(query: string): boolean {
   const subscribe = useCallback(

@@ -24,6 +24,11 @@ export function tellSuccess(title: string, options: { description?: string; link
   })
 }
 
+/** What has been read by whoever goes on to something else. */
+export function closeSuccesses(): void {
+  for (const one of toast.getToasts()) if ('type' in one && one.type === 'success') toast.dismiss(one.id)
+}
+
 /** News that nobody asked for: longer to be read, and the same again takes the place of the first. */
 export function tellNotice(id: string, title: string, link: Link): void {
   toast.warning(title, { id, duration: 10_000, action: link })

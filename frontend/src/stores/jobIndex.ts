@@ -21,8 +21,6 @@ export const jobsById = oncePerList(
 
 export const runningJobs = oncePerList((jobs): Jobs => jobs.filter((job) => job.status === 'running'))
 
-export const pendingJobs = oncePerList((jobs): Jobs => jobs.filter((job) => job.status === 'pending'))
-
 export const countStatuses = oncePerList((jobs): Partial<Record<JobStatus, number>> => {
   const counts: Partial<Record<JobStatus, number>> = {}
   for (const { status } of jobs) counts[status] = (counts[status] ?? 0) + 1

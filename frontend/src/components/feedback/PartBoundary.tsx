@@ -3,6 +3,11 @@ import { Dialog, DialogContent, DialogTitle } from '@/components/ui/dialog'
 import { FailedState } from './ScreenStates'
 
 const LOOK_MS = 3000
+const RELOADED_AT = 'heimdall.part-reloaded-at'
+const RELOAD_AGAIN_MS = 60_000
+
+/** How Chromium, Firefox, Safari and Vite call a module or its style sheet that did not come. */
+const LOAD_FAILED = /dynamically imported module|module script failed|unable to preload css/i
 
 interface PartBoundaryProps {
   children: ReactNode
@@ -15,17 +20,18 @@ interface PartBoundaryProps {
  * Around a part of the page that loads at its first use. A browser and React both remember a load that failed (the server was away, or
  * has a newer page), so only loading the page anew helps; the address and the forms' drafts bring everything back.
  */
-export class PartBoundary extends Component<PartBoundaryProps, { hasFailed: boolean }> {
-  override state = { hasFailed: false }
+export class PartBoundary extends Component<PartBoundaryProps, { hasFailed: boolean; isLoadFailed: boolean }> {
+  override state = { hasFailed: false, isLoadFailed: false }
 
-  static getDerivedStateFromError() {
-    return { hasFailed: true }
+  static getDerivedStateFromError(error: unknown) {
+    return { hasFailed: true, isLoadFailed: error instanceof Error && LOAD_FAILED.test(error.message) }
   }
 
   override render() {
     const { children, fallback, onClose } = this.props
     if (!this.state.hasFailed) return <Suspense fallback={fallback}>{children}</Suspense>
-    if (!onClose) return <PartFailed />
+    const failed = <PartFailed isLoadFailed={this.state.isLoadFailed} />
+    if (!onClose) return failed
     const close = () => {
       this.setState({ hasFailed: false })
       onClose()
@@ -34,15 +40,15 @@ export class PartBoundary extends Component<PartBoundaryProps, { hasFailed: bool
       <Dialog open onOpenChange={close}>
         <DialogContent aria-describedby={undefined}>
           <DialogTitle className="sr-only">A part of this page could not be loaded</DialogTitle>
-          <PartFailed />
+          {failed}
         </DialogContent>
       </Dialog>
     )
   }
 }
 
-function PartFailed() {
-  useReloadOnReturn()
+function PartFailed({ isLoadFailed }: { isLoadFailed: boolean }) {
+  useReloadOnReturn(isLoadFailed)
   return (
     <FailedState
       title="A part of this page could not be loaded"
@@ -52,18 +58,28 @@ function PartFailed() {
   )
 }
 
-/** Load the page anew as soon as a server that was away answers; where it is there at once, the person decides. */
-function useReloadOnReturn(): void {
+/**
+ * Load the page anew as soon as the server answers. A load that failed proves that the server was away, however soon it is back, or that
+ * it has a newer page; but where the page was loaded anew for that just now, or the part itself is at fault, the server must have been
+ * seen away, else the page would load for ever.
+ */
+function useReloadOnReturn(isLoadFailed: boolean): void {
   useEffect(() => {
-    let wasAway = false
-    const timer = setInterval(async () => {
+    const isRecent = Date.now() - Number(sessionStorage.getItem(RELOADED_AT)) < RELOAD_AGAIN_MS
+    let wasAway = isLoadFailed && !isRecent
+    const look = async () => {
       const isThere = await fetch('/health/live', { cache: 'no-store' }).then(
         (answer) => answer.ok,
         () => false,
       )
-      if (isThere && wasAway) location.reload()
+      if (isThere && wasAway) {
+        sessionStorage.setItem(RELOADED_AT, String(Date.now()))
+        location.reload()
+      }
       wasAway ||= !isThere
-    }, LOOK_MS)
+    }
+    void look()
+    const timer = setInterval(look, LOOK_MS)
     return () => clearInterval(timer)
-  }, [])
+  }, [isLoadFailed])
 }

@@ -1,6 +1,7 @@
 import { AlertDialog as AlertPrimitive } from 'radix-ui'
 import { type ReactNode, useState } from 'react'
 import { Button } from './button'
+import { ClearOfToasts } from './clear-of-toasts'
 import { RememberFocus, useFocusReturn } from './focus-return'
 
 interface ConfirmDialogProps {
@@ -43,6 +44,7 @@ export function ConfirmDialog(props: ConfirmDialogProps) {
             className="pointer-events-auto flex max-h-full w-full max-w-md animate-in flex-col gap-3 overflow-y-auto rounded-card border bg-raised p-5 shadow-float outline-none"
           >
             <RememberFocus opener={opener} neighbours={neighbours} />
+            <ClearOfToasts />
             <AlertPrimitive.Title className="shrink-0 text-lg font-semibold wrap-anywhere">
               {title}
             </AlertPrimitive.Title>

@@ -3,6 +3,7 @@ import { Dialog as DialogPrimitive } from 'radix-ui'
 import type { ComponentProps } from 'react'
 import { cn } from '@/lib/cn'
 import { Button } from './button'
+import { ClearOfToasts } from './clear-of-toasts'
 import { RememberFocus, useFocusReturn } from './focus-return'
 
 export const Dialog = DialogPrimitive.Root
@@ -39,6 +40,7 @@ export function DialogContent({ className, children, size = 'default', ...props 
           {...props}
         >
           <RememberFocus opener={opener} neighbours={neighbours} />
+          <ClearOfToasts />
           {children}
           <DialogPrimitive.Close asChild>
             <Button variant="ghost" size="icon" className="absolute top-3 right-3 text-muted" aria-label="Close">

@@ -3,6 +3,7 @@ import { Dialog as DialogPrimitive } from 'radix-ui'
 import type { ComponentProps } from 'react'
 import { cn } from '@/lib/cn'
 import { Button } from './button'
+import { CloseToasts } from './clear-of-toasts'
 import { DialogOverlay } from './dialog'
 import { RememberFocus, useFocusReturn } from './focus-return'
 
@@ -24,6 +25,7 @@ export function SheetContent({ className, children, ...props }: ComponentProps<t
         {...props}
       >
         <RememberFocus opener={opener} neighbours={neighbours} />
+        <CloseToasts />
         {children}
         <DialogPrimitive.Close asChild>
           <Button variant="ghost" size="icon" className="absolute top-3 right-3 text-muted" aria-label="Close">

@@ -1,6 +1,8 @@
 import { useEffect } from 'react'
 import { Toaster as Sonner } from 'sonner'
+import { useIsCovered } from '@/lib/cover'
 import { DOCK } from '@/lib/dock'
+import { NARROW, useMedia } from '@/lib/media'
 import { closeNewestError } from '@/lib/notify'
 
 const FLOATING = '[role="dialog"], [role="alertdialog"], [role="menu"], [role="listbox"]'
@@ -8,7 +10,7 @@ const FLOATING = '[role="dialog"], [role="alertdialog"], [role="menu"], [role="l
 /** A bar at the lower edge is never covered. */
 const above = (distance_px: number) => `calc(var(${DOCK}, 0px) + ${distance_px}px)`
 
-/** Bottom left, where no dialog or sheet has its buttons, three at most; success leaves after four seconds, errors stay until closed: by their button, or by Escape. */
+/** Bottom left, where no dialog or sheet has its buttons, on a narrow screen above a dialog; three at most; success leaves after four seconds, errors stay until closed: by their button, or by Escape. */
 export function Toaster({ theme }: { theme: 'light' | 'dark' }) {
   useEffect(() => {
     const onKey = (event: KeyboardEvent) => {
@@ -21,13 +23,15 @@ export function Toaster({ theme }: { theme: 'light' | 'dark' }) {
     addEventListener('keydown', onKey, { capture: true })
     return () => removeEventListener('keydown', onKey, { capture: true })
   }, [])
+  const isCovered = useIsCovered()
+  const isNarrow = useMedia(NARROW)
   return (
     <Sonner
       theme={theme}
-      position="bottom-left"
+      position={isCovered && isNarrow ? 'top-left' : 'bottom-left'}
       visibleToasts={3}
-      offset={{ bottom: above(24) }}
-      mobileOffset={{ bottom: above(16) }}
+      offset={{ top: 8, bottom: above(24) }}
+      mobileOffset={{ top: 8, bottom: above(16) }}
       duration={4000}
       closeButton
       toastOptions={{

@@ -8,7 +8,13 @@ import { applyFrame } from './useTrainingWebSocket'
 vi.mock('sonner', () => ({ toast: { warning: vi.fn() } }))
 
 const told = vi.mocked(toast.warning)
-const job = makeJob({ name: 'Harbour', version: 100 })
+const known = makeJob()
+const checkpoint = { key: 'c', sha256: '0', size_bytes: 1, epoch: 512, step: 512, batch: 3, attempt: 1 }
+const job = makeJob({
+  name: 'Harbour',
+  version: 100,
+  checkpoint: { ...checkpoint, created_at: known.created_at, write_s: null, previous: null },
+})
 
 type Cause = EventFrame['data']['cause']
 
@@ -39,7 +45,7 @@ it('tells of a lost worker once for each job', () => {
   const ids = told.mock.calls.map(([, options]) => options?.id)
   expect(ids).toEqual([`worker-lost:${job.id}`, `worker-lost:${job.id}`])
   expect(told).toHaveBeenCalledWith(
-    'The worker of “Harbour” was lost; it goes on from its checkpoint.',
+    'The worker of “Harbour” was lost; it goes on after epoch 512 when a worker is free.',
     expect.anything(),
   )
 })
@@ -52,11 +58,26 @@ it('says nothing of what the list holds already, of what is long past, and of a 
 })
 
 it.each<[Cause | null, string]>([
-  ['worker_silent', 'The worker of “Harbour” was lost; it goes on from its checkpoint.'],
-  ['process_lost', 'The training process of “Harbour” was lost; it goes on from its checkpoint.'],
-  ['process_stuck', 'The training process of “Harbour” hung and was ended; it goes on from its checkpoint.'],
-  [null, '“Harbour” is back in the queue; it goes on from its checkpoint.'],
+  ['worker_silent', 'The worker of “Harbour” was lost; it goes on after epoch 512 when a worker is free.'],
+  ['process_lost', 'The training process of “Harbour” was lost; it goes on after epoch 512 when a worker is free.'],
+  [
+    'process_stuck',
+    'The training process of “Harbour” hung and was ended; it goes on after epoch 512 when a worker is free.',
+  ],
+  [null, '“Harbour” is back in the queue; it goes on after epoch 512 when a worker is free.'],
 ])('names what was lost by its cause: %s', (cause, words) => {
   lose(101, {}, cause)
   expect(told).toHaveBeenCalledWith(words, expect.anything())
+})
+
+it.each([
+  [null, 'it starts again when a worker is free.'],
+  [undefined, 'it goes on from its checkpoint when a worker is free.'],
+])('claims no epoch that the event does not carry: checkpoint %s', (kept, words) => {
+  const { data } = makeFrame(8)
+  lose(101, {
+    event: 'training_requeued',
+    data: { ...data, job: { ...job, version: 101, checkpoint: kept }, version: 101, cause: 'worker_ended' },
+  })
+  expect(told).toHaveBeenCalledWith(`The worker of “Harbour” was lost; ${words}`, expect.anything())
 })

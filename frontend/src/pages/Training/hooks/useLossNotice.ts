@@ -1,5 +1,6 @@
 import { useEffect } from 'react'
-import type { EventFrame } from '@/api/types'
+import type { EventFrame, TrainingJob } from '@/api/types'
+import { formatCount } from '@/lib/format'
 import { tellNotice } from '@/lib/notify'
 import { useTrainingStore } from '@/stores/trainingStore'
 
@@ -8,19 +9,25 @@ const NEWS_FOR_MS = 60_000
 
 type Cause = NonNullable<EventFrame['data']['cause']>
 
-const workerLost = (name: string) => `The worker of “${name}” was lost; it goes on from its checkpoint.`
-
 /** A worker that stops in good order gives its job back: no news. */
-const NOTICES: Record<Cause, ((name: string) => string) | null> = {
+const LOSSES: Record<Cause, ((name: string) => string) | null> = {
   worker_stopped: null,
-  worker_ended: workerLost,
-  worker_silent: workerLost,
-  process_lost: (name) => `The training process of “${name}” was lost; it goes on from its checkpoint.`,
-  process_stuck: (name) => `The training process of “${name}” hung and was ended; it goes on from its checkpoint.`,
+  worker_ended: (name) => `The worker of “${name}” was lost`,
+  worker_silent: (name) => `The worker of “${name}” was lost`,
+  process_lost: (name) => `The training process of “${name}” was lost`,
+  process_stuck: (name) => `The training process of “${name}” hung and was ended`,
 }
 
 /** An older engine names no cause. */
-const unexplained = (name: string) => `“${name}” is back in the queue; it goes on from its checkpoint.`
+const unexplained = (name: string) => `“${name}” is back in the queue`
+
+/** With what the job's newest checkpoint holds; null where it has none, undefined where the event does not say. */
+function goesOn(checkpoint: TrainingJob['checkpoint'] | undefined): string {
+  if (checkpoint === null) return 'it starts again when a worker is free.'
+  // Of a checkpoint inside the first epoch no epoch is done.
+  const from = checkpoint?.epoch ? `after epoch ${formatCount(checkpoint.epoch)}` : 'from its checkpoint'
+  return `it goes on ${from} when a worker is free.`
+}
 
 let showJob: ((jobId: string) => void) | null = null
 
@@ -34,13 +41,17 @@ export function useLossNotice(show: (jobId: string) => void): void {
   }, [show])
 }
 
-/** A lost job goes on so soon that its card hardly shows it. Only what the list does not hold already is told. */
+/** Where a worker is free, a lost job goes on so soon that its card hardly shows it. Only what the list does not hold already is told. */
 export function tellOfLoss({ job_id: jobId, data, timestamp }: EventFrame): void {
   const { jobs, clockAhead } = useTrainingStore.getState()
   const job = jobs.find((one) => one.id === jobId)
   if (!jobId || !job || Number(data.version) <= job.version) return
   if (Date.now() - (Date.parse(timestamp) + (clockAhead ?? 0)) > NEWS_FOR_MS) return
-  const say = data.cause ? NOTICES[data.cause] : unexplained
+  const say = data.cause ? LOSSES[data.cause] : unexplained
   if (!say) return
-  tellNotice(`worker-lost:${jobId}`, say(job.name), { label: 'Show', onClick: () => showJob?.(jobId) })
+  const told = data.job as TrainingJob | undefined
+  tellNotice(`worker-lost:${jobId}`, `${say(job.name)}; ${goesOn(told?.checkpoint)}`, {
+    label: 'Show',
+    onClick: () => showJob?.(jobId),
+  })
 }

@@ -28,7 +28,11 @@ export function useRunMarks(runs: readonly MarkedRun[], xKind: XAxisKind): Chart
 }
 
 function marksOf({ job, rows }: MarkedRun, events: readonly EventFrame[], xKind: XAxisKind): ChartMark[] {
-  const toX: ToX = makeX(xKind, job.started_at, rows)
+  const place: ToX = makeX(xKind, job.started_at, rows)
+  const last = rows.at(-1)
+  const end = last ? place(last) : Number.POSITIVE_INFINITY
+  // A run breaks off where its newest row is, whenever that was noticed.
+  const toX: ToX = (moment) => (xKind === 'epoch' ? place(moment) : Math.min(end, place(moment)))
   const marks = events.flatMap((event) => markOf(event, xKind, toX))
   // Without the log, a new attempt still shows where something broke off.
   if (events.length === 0)

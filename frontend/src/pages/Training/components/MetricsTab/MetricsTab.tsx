@@ -177,7 +177,7 @@ function useChartViews(runs: RunView[], view: ViewState): { whole: ChartView; sh
   const shown = useMemo<ChartView>(
     () => ({
       ...whole,
-      runs: whole.runs.map((run, index) => ({ ...run, rows: zoomed[index] ?? run.rows })),
+      runs: whole.runs.map((run, index) => ({ ...run, rows: zoomed[index] ?? run.rows, whole: run.rows })),
       xDomain: zoom ?? whole.xDomain,
     }),
     [whole, zoomed, zoom],

@@ -38,6 +38,8 @@ export function ViewOptions(props: ViewOptionsProps) {
   )
 }
 
+const TIME =
+  'Time that the run has trained, from the beginning of its first epoch. Pauses, and the time between attempts or before it was continued, do not count.'
 const SMOOTHING =
   'Draws an exponential moving average of each line; the number is the weight of the past. The measured values stay behind it as a faint line; the learning rate stays as it was. Off shows only what was measured, and the CSV never holds anything else.'
 
@@ -46,12 +48,12 @@ function Controls({ view, setView, isFolded = false }: ViewOptionsProps & { isFo
   return (
     <>
       <Select value={view.x} onValueChange={(x) => setView({ x: x === 'time' ? 'time' : 'epoch', zoom: null })}>
-        <SelectTrigger aria-label="Horizontal axis">
+        <SelectTrigger aria-label="Horizontal axis" title={view.x === 'time' ? TIME : undefined}>
           <SelectValue />
         </SelectTrigger>
         <SelectContent>
           <SelectItem value="epoch">by epoch</SelectItem>
-          <SelectItem value="time">by time</SelectItem>
+          <SelectItem value="time">by training time</SelectItem>
         </SelectContent>
       </Select>
       <span className="flex items-center gap-2">

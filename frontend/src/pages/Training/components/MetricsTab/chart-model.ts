@@ -24,6 +24,8 @@ import type { TrainingJob, TrainingMetric } from '../../types'
 export interface RunView {
   job: TrainingJob
   rows: TrainingMetric[]
+  /** Where `rows` are only a window: the run's, which the time axis counts from. */
+  whole?: TrainingMetric[]
   color: string
 }
 
@@ -105,7 +107,7 @@ export function buildChart(view: ChartView, options: BuildOptions): BuiltChart {
   let isMeasured = false
   let isThinned = false
   for (const run of view.runs) {
-    const x = makeX(view.xKind, run.job.started_at, run.rows)
+    const x = makeX(view.xKind, run.job.started_at, run.whole ?? run.rows)
     const { zoom } = view
     isThinned ||= isThinnedRun(run.rows, zoom ? rowsInWindow(run.rows, zoom, x) : run.rows)
     for (const look of fields) {
@@ -140,7 +142,7 @@ export function buildChart(view: ChartView, options: BuildOptions): BuiltChart {
     isLogY,
     isWholeX: view.xKind === 'epoch',
     isLive: view.isLive,
-    xLabel: view.xKind === 'epoch' ? 'epoch' : 'after',
+    xLabel: view.xKind === 'epoch' ? 'epoch' : 'trained for',
     formatX: view.xKind === 'epoch' ? formatEpoch : formatDuration,
     formatRowX: view.xKind === 'epoch' ? formatEpoch : formatSeconds,
     isThinned,

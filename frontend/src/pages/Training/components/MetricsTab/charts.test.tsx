@@ -155,7 +155,10 @@ describe('the table of a chart', () => {
   const runOf = (epochs: number[]): RunView => {
     const run = makeRun('main', 1000)
     const rows = epochs.map((epoch) =>
-      makeMetric(epoch, { timestamp: new Date(start + 660_000 + epoch * 7000).toISOString() }),
+      makeMetric(epoch, {
+        timestamp: new Date(start + 660_000 + epoch * 7000).toISOString(),
+        epoch_duration_seconds: epoch === 1 ? 667 : 7,
+      }),
     )
     return { ...run, job: { ...run.job, started_at: new Date(start).toISOString() }, rows }
   }
@@ -182,13 +185,28 @@ describe('the table of a chart', () => {
   it('by time names the epoch first and the time to the second', () => {
     draw(runOf([1, 2, 3]), 'time')
     const [head, ...rows] = screen.getAllByRole('row')
-    expect(head).toHaveTextContent(/^epochafter/)
+    expect(head).toHaveTextContent(/^epochtrained for/)
     expect(rows.map(headsOf)).toEqual([
       ['3', '11 m 21 s'],
       ['2', '11 m 14 s'],
       ['1', '11 m 07 s'],
     ])
     expect(screen.queryByText(note)).toBeNull()
+  })
+
+  it('by time counts a window from the beginning of the run', () => {
+    const run = runOf([1, 2, 3])
+    const zoom: [number, number] = [670, 690]
+    const window = { ...run, rows: run.rows.slice(1), whole: run.rows }
+    const view = makeView([window], { xKind: 'time', xDomain: zoom, zoom })
+    const { model } = buildChart(view, {
+      title: 'Loss',
+      fields: [{ field: 'val_loss', name: 'validation', color: 'red' }],
+    })
+    expect(model.series[0]?.points.map(({ x, epoch }) => [epoch, x])).toEqual([
+      [2, 674],
+      [3, 681],
+    ])
   })
 
   it('by epoch has the epoch once', () => {
