@@ -303,6 +303,9 @@ def test_every_chart_is_printed_and_on_light_ground(open_page: Callable[..., Pag
     page.emulate_media(media="print")
     expect(drawn).to_have_count(7)
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") != dark
+    scales = drawn.evaluate_all("(all) => all.map((one) => one.getBoundingClientRect().width / one.viewBox.baseVal.width)")
+    assert max(scales) - min(scales) < 0.01, f"text of several sizes: {scales}"
+    expect(page.locator('[data-slot="button"]:visible')).to_have_count(0)
     page.set_viewport_size({"width": 700, "height": 1000})
     assert page.evaluate("document.documentElement.scrollWidth") <= 700
 
