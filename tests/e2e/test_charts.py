@@ -269,7 +269,8 @@ def test_axe_finds_nothing_where_runs_are_compared(open_page: Callable[..., Page
 
 def make_error_run(served: Served, name: str) -> str:
     errors = {"val_error_median_m": 131.0, "val_error_p68_m": 190.0, "val_error_p95_m": 420.0, "val_coverage_68": 0.66}
-    return draw_run(served, name, 9, **errors, learning_rate=1e-3, grad_norm=1.0, samples_per_second=900.0)
+    accuracy = {"train_accuracy": 0.5, "val_accuracy": 0.4}
+    return draw_run(served, name, 9, **errors, **accuracy, learning_rate=1e-3, grad_norm=1.0, samples_per_second=900.0)
 
 
 @pytest.mark.parametrize("width", [1440, 768, 360])

@@ -52,7 +52,7 @@ export function Charts({ whole, shown, onZoom, onHide }: ChartsProps) {
         <AccuracyChart {...chart} />
         <LearningRateChart {...chart} />
         <ErrorChart {...chart} references={references} note={noteOfLevels(whole.runs.map((run) => run.job))} />
-        <div className="grid grid-cols-1 gap-4 lg:grid-cols-2 print:grid-cols-1 lg:[&>:last-child:nth-child(odd)]:col-span-2">
+        <div className="grid grid-cols-1 gap-4 lg:grid-cols-2 print:grid-cols-1 lg:not-print:[&>:last-child:nth-child(odd)]:col-span-2">
           <CoverageChart {...chart} />
           <GradientChart {...chart} />
           <ThroughputChart {...chart} />
