@@ -270,7 +270,8 @@ def test_axe_finds_nothing_where_runs_are_compared(open_page: Callable[..., Page
 
 def make_error_run(served: Served, name: str) -> str:
     errors = {"val_error_median_m": 131.0, "val_error_p68_m": 190.0, "val_error_p95_m": 420.0, "val_coverage_68": 0.66}
-    return draw_run(served, name, 9, **errors, learning_rate=1e-3, grad_norm=1.0, samples_per_second=900.0)
+    accuracy = {"train_accuracy": 0.5, "val_accuracy": 0.4}
+    return draw_run(served, name, 9, **errors, **accuracy, learning_rate=1e-3, grad_norm=1.0, samples_per_second=900.0)
 
 
 @pytest.mark.parametrize("width", [1440, 768, 360])
@@ -304,6 +305,9 @@ def test_every_chart_is_printed_and_on_light_ground(open_page: Callable[..., Pag
     page.emulate_media(media="print")
     expect(drawn).to_have_count(7)
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") != dark
+    scales = drawn.evaluate_all("(all) => all.map((one) => one.getBoundingClientRect().width / one.viewBox.baseVal.width)")
+    assert max(scales) - min(scales) < 0.01, f"text of several sizes: {scales}"
+    expect(page.locator('[data-slot="button"]:visible')).to_have_count(0)
     page.set_viewport_size({"width": 700, "height": 1000})
     assert page.evaluate("document.documentElement.scrollWidth") <= 700
 

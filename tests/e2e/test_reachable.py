@@ -86,5 +86,5 @@ def test_the_create_dialog_says_what_can_be_reached(open_page: Callable[..., Pag
     assert not (found := violations(page, f"what can be reached, {theme}")), "\n".join(found)
 
     target.fill("0")
-    expect(fold.get_by_text("Allowed: above 0 to 1000000.")).to_be_visible()
+    expect(fold.get_by_text("Allowed: more than 0, at most 1 000 000.")).to_be_visible()
     assert len(asked) == 2, "asked for no radius"

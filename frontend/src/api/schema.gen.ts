@@ -1676,7 +1676,7 @@ export interface components {
          */
         TrainingJobConfig: {
             /**
-             * @description m; an example within it counts as located. Null: the data set's own.
+             * @description Metres within which an example counts as located; left empty, the data set's own.
              * @default null
              */
             accuracy_radius_m: number | null;
@@ -1749,7 +1749,7 @@ export interface components {
              */
             seed: number;
             /**
-             * @description Which of the floor(1/validation_split) folds of groups is held out, from 0.
+             * @description Which fold of groups is held out; there are floor(1 / validation split) of them, the first is 0.
              * @default 0
              */
             validation_fold: number;

@@ -153,6 +153,10 @@ export function plural(count: number, one: string, many = `${one}s`): string {
 /** By hand: `toLocaleString` takes a hundred times as long, and a live page writes many numbers. */
 const inThousands = (value: number): string => String(value).replace(/\B(?=(\d{3})+$)/g, '\u202f')
 
+/** In full, as it may be typed: a limit is no measurement. */
+export const groupDigits = (value: number): string =>
+  Number.isInteger(value) && Math.abs(value) >= 10_000 ? inThousands(value) : String(value)
+
 const pad = (value: number): string => String(Math.floor(value)).padStart(2, '0')
 
 /** A name that gives way in its middle where it stands in a sentence: runs are told apart by how their names begin, or how they end. */

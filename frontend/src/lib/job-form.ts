@@ -5,6 +5,10 @@ export type JobFormValues = Record<JobField, string>
 
 export const JOB_FIELDS = Object.keys(JOB_LIMITS) as JobField[]
 
+/** Epochs in all that a continued run may want: those it did not come to, or as many again as it has. */
+export const proposeEpochs = (done: number, planned: number): number =>
+  planned > done ? planned : Math.min(2 * done, JOB_LIMITS.epochs.maximum ?? Number.POSITIVE_INFINITY)
+
 const DRAFT_KEY = 'heimdall.create-draft'
 
 /** The form holds text; an absent value is the empty text. */

@@ -1,6 +1,9 @@
 import { useSyncExternalStore } from 'react'
 import { flushSync } from 'react-dom'
 
+/** px that every plot is drawn for on a sheet, which then scales all of one column alike: about the inner width of A4 upright. */
+export const PRINT_WIDTH = 680
+
 const LAYOUT_STEPS = 4
 
 let isPrinting = false

@@ -17,9 +17,9 @@ describe('the target radius', () => {
     ['', 'Enter a number.'],
     ['   ', 'Enter a number.'],
     ['far', 'Enter a number.'],
-    ['0', 'Allowed: above 0 to 1000000.'],
-    ['-3', 'Allowed: above 0 to 1000000.'],
-    ['1000001', 'Allowed: above 0 to 1000000.'],
+    ['0', 'Allowed: more than 0, at most 1\u202f000\u202f000.'],
+    ['-3', 'Allowed: more than 0, at most 1\u202f000\u202f000.'],
+    ['1000001', 'Allowed: more than 0, at most 1\u202f000\u202f000.'],
     ['Infinity', 'Enter a number.'],
   ])('%j is refused: %s', (text, error) => expect(readTarget(text)).toEqual({ value_m: null, error }))
 })

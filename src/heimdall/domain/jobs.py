@@ -121,7 +121,10 @@ class TrainingJobConfig(Entity):
     checkpoint_every_n_epochs: int = Field(default=1, ge=1, le=100_000, description="Epochs between checkpoints.")
     seed: int = Field(default=0, ge=0, le=2**31 - 1, description="Of weights, order and dropout; the same seed gives the same run.")
     validation_fold: int = Field(
-        default=0, ge=0, le=19, description="Which of the floor(1/validation_split) folds of groups is held out, from 0."
+        default=0,
+        ge=0,
+        le=19,
+        description="Which fold of groups is held out; there are floor(1 / validation split) of them, the first is 0.",
     )
     optimizer: Literal["adamw", "adam", "sgd"] = Field(default="adamw", description="Update rule.")
     lr_scheduler: Literal["constant", "cosine", "onecycle", "plateau"] = Field(
@@ -132,7 +135,11 @@ class TrainingJobConfig(Entity):
         default=1.0, ge=0, le=1e6, allow_inf_nan=False, description="Clip the gradient's L2 norm here; 0 turns it off."
     )
     accuracy_radius_m: float | None = Field(
-        default=None, gt=0, le=1e6, allow_inf_nan=False, description="m; an example within it counts as located. Null: the data set's own."
+        default=None,
+        gt=0,
+        le=1e6,
+        allow_inf_nan=False,
+        description="Metres within which an example counts as located; left empty, the data set's own.",
     )
     device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="auto takes CUDA where there is one.")
     precision: Literal["fp32", "bf16", "fp16"] = Field(default="fp32", description="Autocast type; fp16 needs CUDA.")

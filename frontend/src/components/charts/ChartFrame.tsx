@@ -3,7 +3,7 @@ import { Card } from '@/components/ui/card'
 import { Dialog, DialogContent, DialogTitle } from '@/components/ui/dialog'
 import { cn } from '@/lib/cn'
 import { fileStem, saveBlob } from '@/lib/download'
-import { useIsPrinting } from '@/lib/printing'
+import { PRINT_WIDTH, useIsPrinting } from '@/lib/printing'
 import { svgToPng } from '@/lib/svg-to-png'
 import { ChartTable } from './ChartTable'
 import { ChartTools, type CsvLink } from './ChartTools'
@@ -102,7 +102,7 @@ function ChartCard({
   const isPrinting = useIsPrinting()
   const [isTable, setTable] = useState(false)
   const shown = useMemo(() => ({ ...model, series: shownOf(model.series, hidden) }), [model, hidden])
-  const plotWidth = width ?? measured.width
+  const plotWidth = width ?? (isPrinting && !isLarge ? PRINT_WIDTH : measured.width)
   const frame = useFrame(shown, plotWidth, height, !isLarge)
   const isEmpty = !model.series.some(isDrawn)
   const savePicture = usePicture(body, shown, frame, csvLinks)

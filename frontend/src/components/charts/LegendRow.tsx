@@ -8,6 +8,9 @@ import { useHoverX } from './hover'
 /** Thinned series keep different points: within this share of the view a neighbour stands for the place asked for. */
 const NEAR = 0.01
 
+/** Of so many runs a phone's legend still leaves room for the curves. */
+const MANY_RUNS = 2
+
 /** The point of a series at x; null where it has none near there. */
 export function pointAt(series: ChartSeries, x: number, [low, high]: readonly [number, number]): Point | null {
   const point = series.points[nearestIndex(series.points, x, (candidate) => candidate.x)]
@@ -57,9 +60,16 @@ export function LegendRow({ model, hidden, onHide }: LegendRowProps) {
     const own = lines.map((one) => one.id)
     onHide?.(isSolo ? leaveAlone(hidden, id, own) : hidden.has(id) ? without(hidden, [id]) : new Set([...hidden, id]))
   }
+  const groups = byRun(lines)
   return (
-    <div className="flex min-h-7 flex-wrap items-center gap-x-4 gap-y-0.5 px-4 text-sm">
-      {byRun(lines).map(({ run, lines: own }) => {
+    <div
+      className={cn(
+        'flex min-h-7 flex-wrap items-center gap-x-4 gap-y-0.5 px-4 text-sm',
+        // On a phone the names of many runs would push the curves out of sight; a row that is cut shows that there are more.
+        groups.length > MANY_RUNS && 'max-sm:max-h-52 max-sm:overflow-y-auto print:max-h-none print:overflow-visible',
+      )}
+    >
+      {groups.map(({ run, lines: own }) => {
         const entries = own.map((one) => (
           <LegendEntry
             key={one.id}

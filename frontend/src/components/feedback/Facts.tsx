@@ -8,7 +8,7 @@ export function Facts({ items }: { items: readonly (Fact | false | '' | 0 | null
     (item): item is Fact => Boolean(item) && (item as Fact)[1] !== null && (item as Fact)[1] !== undefined,
   )
   return (
-    <dl className="grid grid-cols-[fit-content(45%)_minmax(0,1fr)] gap-x-4 gap-y-1.5 text-sm">
+    <dl className="grid grid-cols-[fit-content(45%)_minmax(0,1fr)] gap-x-4 gap-y-1.5 text-sm print:grid-cols-[fit-content(22%)_minmax(0,1fr)_fit-content(22%)_minmax(0,1fr)]">
       {shown.map(([name, value]) => (
         <div key={name} className="contents">
           <dt className="text-muted">{name}</dt>

@@ -171,7 +171,7 @@ describe('the create dialog', () => {
     await userEvent.clear(epochs)
     await userEvent.type(epochs, '0')
     await userEvent.click(screen.getByRole('button', { name: 'Start training' }))
-    expect(await screen.findByText('Allowed: 1 to 100000.')).toBeInTheDocument()
+    expect(await screen.findByText('Allowed: 1 to 100 000.')).toBeInTheDocument()
     expect(bodies).toEqual([])
     await userEvent.clear(epochs)
     await userEvent.type(epochs, '7')

@@ -1,4 +1,6 @@
-import { type FormEvent, useState } from 'react'
+import { zodResolver } from '@hookform/resolvers/zod'
+import { useMemo } from 'react'
+import { type Resolver, useForm } from 'react-hook-form'
 import { toApiError } from '@/api/client'
 import type { TrainingJob } from '@/api/types'
 import { Button } from '@/components/ui/button'
@@ -14,39 +16,61 @@ import {
 import { Field } from '@/components/ui/field'
 import { sendFocusTo } from '@/components/ui/focus-return'
 import { Input } from '@/components/ui/input'
+import { formSchema } from '@/lib/field-schema'
+import { proposeEpochs } from '@/lib/job-form'
 import { JOB_LIMITS } from '@/lib/limits'
 import { tellSuccess } from '@/lib/notify'
 import { useTrainingStore } from '@/stores/trainingStore'
 import { jobCardSelector, useJobActions } from '../../hooks/useJobActions'
 
+interface ContinueValues {
+  job_name: string
+  epochs: string
+}
+
+/** The engine's limits of a job, of which as many epochs are left out as are done. */
+function useContinueForm(job: TrainingJob, done: number) {
+  const schema = useMemo(
+    () =>
+      formSchema({
+        job_name: JOB_LIMITS.job_name,
+        epochs: { ...JOB_LIMITS.epochs, minimum: done + 1 },
+      }),
+    [done],
+  )
+  return useForm<ContinueValues>({
+    defaultValues: {
+      job_name: `${job.name}, continued`.slice(0, JOB_LIMITS.job_name.maxLength ?? undefined),
+      epochs: String(proposeEpochs(done, job.total_epochs)),
+    },
+    resolver: zodResolver(schema) as unknown as Resolver<ContinueValues>,
+    mode: 'onTouched',
+  })
+}
+
 export default function ContinueJobDialog({ job, onClose }: { job: TrainingJob; onClose: () => void }) {
   const continueJob = useTrainingStore((state) => state.continueJob)
   const { showMetrics } = useJobActions()
-  const [name, setName] = useState(`${job.name}, continued`.slice(0, JOB_LIMITS.job_name.maxLength ?? undefined))
   const done = job.checkpoint?.epoch ?? job.current_epoch
-  const [epochs, setEpochs] = useState(String(Math.max(job.total_epochs, done + 1)))
-  const [fault, setFault] = useState<{ field: string | null; message: string } | null>(null)
-  const [isBusy, setBusy] = useState(false)
-  const start = async (event: FormEvent) => {
-    event.preventDefault()
-    setBusy(true)
+  const { register, handleSubmit, setError, formState } = useContinueForm(job, done)
+  const { errors, isSubmitting } = formState
+  const start = handleSubmit(async ({ epochs, job_name }) => {
     try {
-      const created = await continueJob(job.id, { epochs: Number(epochs), job_name: name })
+      const created = await continueJob(job.id, { epochs: Number(epochs), job_name })
       sendFocusTo(jobCardSelector(created.id))
       onClose()
       tellSuccess('Continued as a new job', { link: { label: 'Watch', onClick: () => showMetrics([created.id]) } })
     } catch (error) {
       const { field, message } = toApiError(error)
-      setFault({ field: field?.split('.').at(-1) ?? null, message })
-    } finally {
-      setBusy(false)
+      const name = field?.split('.').at(-1)
+      if (name === 'job_name' || name === 'epochs') setError(name, { message }, { shouldFocus: true })
+      else setError('root', { message })
     }
-  }
-  const errorOf = (field: string) => (fault?.field === field ? fault.message : undefined)
+  })
   return (
     <Dialog open onOpenChange={(open) => !open && onClose()}>
       <DialogContent>
-        <form onSubmit={start}>
+        <form noValidate onSubmit={start}>
           <DialogHeader>
             <DialogTitle>{`Continue “${job.name}”`}</DialogTitle>
             <DialogDescription>
@@ -54,27 +78,21 @@ export default function ContinueJobDialog({ job, onClose }: { job: TrainingJob; 
             </DialogDescription>
           </DialogHeader>
           <DialogBody className="flex flex-col gap-4">
-            <Field label="Name of the new job" error={errorOf('job_name')}>
-              <Input value={name} onChange={(event) => setName(event.target.value)} required />
+            <Field label="Name of the new job" error={errors.job_name?.message}>
+              <Input {...register('job_name')} autoComplete="off" required />
             </Field>
-            <Field label="Epochs in all" help={`${done} of them are done.`} error={errorOf('epochs')}>
-              <Input
-                type="number"
-                min={done + 1}
-                value={epochs}
-                onChange={(event) => setEpochs(event.target.value)}
-                required
-              />
+            <Field label="Epochs in all" help={`${done} of them are done.`} error={errors.epochs?.message}>
+              <Input {...register('epochs')} inputMode="numeric" autoComplete="off" required />
             </Field>
-            {fault && fault.field !== 'job_name' && fault.field !== 'epochs' && (
+            {errors.root && (
               <p role="alert" className="text-failed">
-                {fault.message}
+                {errors.root.message}
               </p>
             )}
           </DialogBody>
           <DialogFooter>
             <Button onClick={onClose}>Close</Button>
-            <Button variant="primary" type="submit" disabled={isBusy}>
+            <Button variant="primary" type="submit" disabled={isSubmitting}>
               Start the new job
             </Button>
           </DialogFooter>

@@ -114,7 +114,7 @@ function Failure({ job }: { job: TrainingJob }) {
       {/* The whole box is its target. */}
       <button
         type="button"
-        className="self-start font-medium text-failed underline-offset-2 after:absolute after:inset-0 after:content-[''] hover:underline"
+        className="self-start font-medium text-failed underline-offset-2 print:hidden after:absolute after:inset-0 after:content-[''] hover:underline"
         onClick={() => showPanel(job, 'details')}
       >
         Details

@@ -5,19 +5,13 @@ import { Fold } from '@/components/ui/fold'
 import { Input } from '@/components/ui/input'
 import { Select, SelectContent, SelectItem, SelectTrigger, SelectValue } from '@/components/ui/select'
 import type { JobField, JobFormValues } from '@/lib/job-form'
-import { describeRange, JOB_LIMITS } from '@/lib/limits'
+import { describeField, JOB_LIMITS } from '@/lib/limits'
 
 interface FormFieldProps {
   name: JobField
   label: string
   form: UseFormReturn<JobFormValues>
   error: string | undefined
-}
-
-function helpOf(name: JobField): string {
-  const limits = JOB_LIMITS[name]
-  const range = describeRange(limits)
-  return range ? `${limits.help.replace(/\.$/, '')}, ${range}.` : limits.help
 }
 
 export function InputField({
@@ -29,7 +23,7 @@ export function InputField({
 }: FormFieldProps & { autoFocus?: boolean; placeholder?: string }) {
   const isNumber = JOB_LIMITS[name].type !== 'string'
   return (
-    <Field label={label} help={name === 'job_name' ? undefined : helpOf(name)} error={error}>
+    <Field label={label} help={name === 'job_name' ? undefined : describeField(JOB_LIMITS[name])} error={error}>
       <Input
         {...form.register(name)}
         {...input}

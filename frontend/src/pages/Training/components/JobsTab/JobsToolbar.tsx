@@ -22,7 +22,7 @@ export function JobsToolbar({ view, setView }: JobsToolbarProps) {
   const counts = useTrainingStore(useShallow((state) => countStatuses(state.jobs)))
   const present = STATUS_ORDER.filter((status) => counts[status])
   return (
-    <div className="mb-4 grid grid-cols-2 items-center gap-2 sm:flex sm:flex-wrap">
+    <div className="mb-4 grid grid-cols-2 items-center gap-2 sm:flex sm:flex-wrap print:hidden">
       <div className="relative col-span-2 sm:w-72">
         <Search
           className="pointer-events-none absolute top-1/2 left-2.5 size-4 -translate-y-1/2 text-muted"

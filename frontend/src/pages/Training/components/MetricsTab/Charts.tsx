@@ -1,8 +1,7 @@
 import { useMemo } from 'react'
 import type { Zoom } from '@/components/charts/HoverLayer'
 import { Card } from '@/components/ui/card'
-import { countGaps, isThinnedRun } from '@/lib/curves'
-import { formatCount, plural, shortName } from '@/lib/format'
+import { shortName } from '@/lib/format'
 import { isWatched } from '../../hooks/useTrainingWebSocket'
 import { splitOf, useYardsticks } from '../../hooks/useYardsticks'
 import type { TrainingJob } from '../../types'
@@ -11,6 +10,7 @@ import type { ChartView, RunView } from './chart-model'
 import { CoverageChart, ErrorChart, GradientChart, ThroughputChart } from './FieldCharts'
 import { LearningRateChart } from './LearningRateChart'
 import { LossChart } from './LossChart'
+import { describePoints } from './point-count'
 import { RunLine, RunPanel } from './RunPanel'
 import { ZoomStrip } from './ZoomStrip'
 
@@ -52,7 +52,7 @@ export function Charts({ whole, shown, onZoom, onHide }: ChartsProps) {
         <AccuracyChart {...chart} />
         <LearningRateChart {...chart} />
         <ErrorChart {...chart} references={references} note={noteOfLevels(whole.runs.map((run) => run.job))} />
-        <div className="grid grid-cols-1 gap-4 lg:grid-cols-2 print:grid-cols-1 lg:[&>:last-child:nth-child(odd)]:col-span-2">
+        <div className="grid grid-cols-1 gap-4 lg:grid-cols-2 print:grid-cols-1 lg:not-print:[&>:last-child:nth-child(odd)]:col-span-2">
           <CoverageChart {...chart} />
           <GradientChart {...chart} />
           <ThroughputChart {...chart} />
@@ -61,11 +61,11 @@ export function Charts({ whole, shown, onZoom, onHide }: ChartsProps) {
           <PointCount view={whole} />
         </ZoomStrip>
       </div>
-      <div className="flex flex-col gap-4 xl:sticky xl:top-14 max-xl:grid max-xl:grid-cols-1 max-xl:items-start max-xl:md:grid-cols-2">
+      <div className="flex flex-col gap-4 print:order-first xl:sticky xl:top-14 max-xl:grid max-xl:grid-cols-1 max-xl:items-start max-xl:md:grid-cols-2 print:grid-cols-1">
         {first && whole.runs.length === 1 ? (
           <RunPanel {...panelOf(first, 0)} />
         ) : (
-          <Card className="max-xl:col-span-full">
+          <Card className="max-xl:col-span-full print:break-inside-auto">
             <ul aria-label="Compared runs">
               {whole.runs.map((run, index) => (
                 <RunLine key={run.job.id} {...panelOf(run, index)} />
@@ -84,19 +84,11 @@ function noteOfLevels([first, ...others]: readonly TrainingJob[]): string | unde
   return `The levels are those of ${shortName(first.name)}; other runs here were validated on other examples.`
 }
 
-/** How much is drawn, and whether anything is missing. A thinned run keeps its extremes; the CSV has every epoch. */
 function PointCount({ view }: { view: ChartView }) {
-  const parts = view.runs.map(({ job, rows }) => {
-    const missing = countGaps(rows)
-    const last = rows.at(-1)?.epoch ?? 0
-    if (missing === 0) return `${plural(rows.length, 'point')}, 0 gaps`
-    return isThinnedRun(rows)
-      ? `${formatCount(rows.length)} of ${formatCount(last)} epochs drawn, every extreme kept`
-      : `${plural(rows.length, 'point')}, ${plural(missing, 'gap')} in ${job.name}`
-  })
+  const { text, perRun } = describePoints(view.runs.map(({ job, rows }) => ({ name: job.name, rows })))
   return (
-    <p className="text-sm text-muted" data-testid="point-count">
-      {[...new Set(parts)].join(' · ')}
+    <p className="text-sm text-muted" data-testid="point-count" title={perRun ?? undefined}>
+      {text}
       {view.smoothing > 0 && ' · smoothed; the faint lines are the measured values'}
     </p>
   )

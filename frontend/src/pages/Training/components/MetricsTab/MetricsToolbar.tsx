@@ -31,7 +31,7 @@ export const MetricsToolbar = memo(function MetricsToolbar({ runIds, view, setVi
       runs: others.includes(jobId) ? runIds.filter((id) => id !== jobId) : [...runIds, jobId].slice(0, MAX_RUNS),
     })
   return (
-    <div className="flex flex-wrap items-center gap-2">
+    <div className="flex flex-wrap items-center gap-2 print:hidden">
       <JobSelect
         jobId={first}
         name={names[0]}

@@ -11,6 +11,7 @@ import { LongName } from '@/components/ui/long-name'
 import { Tooltip } from '@/components/ui/tooltip'
 import { cn } from '@/lib/cn'
 import { describeCoverage, formatCount, formatDuration, formatMetres, formatNumber, formatPercent } from '@/lib/format'
+import { useIsPrinting } from '@/lib/printing'
 import { useJobActions } from '../../hooks/useJobActions'
 import type { RunView } from './chart-model'
 
@@ -41,21 +42,23 @@ export function RunPanel(props: RunPanelProps) {
 /** A compared run on one line, with what is asked first; the rest folds out below it. */
 export function RunLine(props: RunPanelProps) {
   const { job, rows, color } = props.run
-  const [isOpen, setOpen] = useState(false)
+  const [isUnfolded, setUnfolded] = useState(false)
+  // Paper cannot be folded out.
+  const isOpen = useIsPrinting() || isUnfolded
   const best = job.best_val_error_median_m
   const now = rows.at(-1)?.val_error_median_m
   const error = best ?? now
   return (
-    <li className="border-t first:border-t-0" data-testid="run-panel">
+    <li className="break-inside-avoid border-t first:border-t-0" data-testid="run-panel">
       <h2>
         <button
           type="button"
           aria-expanded={isOpen}
           className="flex min-h-9 w-full items-center gap-2 px-3 text-left max-sm:min-h-11"
-          onClick={() => setOpen(!isOpen)}
+          onClick={() => setUnfolded(!isOpen)}
         >
           <ChevronRight
-            className={cn('size-4 shrink-0 text-muted transition-transform', isOpen && 'rotate-90')}
+            className={cn('size-4 shrink-0 text-muted transition-transform print:hidden', isOpen && 'rotate-90')}
             aria-hidden
           />
           <span className="size-2.5 shrink-0 rounded-full" style={{ background: color }} aria-hidden />
@@ -164,7 +167,7 @@ function Limit({ limit, error_m }: { limit: PhysicalLimit; error_m: number | nul
 const PanelButtons = memo(function PanelButtons({ jobId }: { jobId: string }) {
   const { showPanel } = useJobActions()
   return (
-    <div className="flex gap-2">
+    <div className="flex gap-2 print:hidden">
       <Button size="sm" onClick={() => showPanel({ id: jobId }, 'details')}>
         Details
       </Button>

@@ -56,7 +56,7 @@ export function ModelsTab({ view, setView, onImport }: ModelsTabProps) {
         </EmptyState>
       ) : (
         <>
-          <div className="mb-4 flex items-center justify-between gap-2">
+          <div className="mb-4 flex items-center justify-between gap-2 print:hidden">
             <p className="text-sm text-muted pointer-coarse:hidden">
               Drop a .heimdall file anywhere on this page to import it.
             </p>

@@ -1,0 +1,40 @@
+import type { TrainingMetric } from '@/api/types'
+import { countGaps, isThinnedRun } from '@/lib/curves'
+import { formatCount, plural } from '@/lib/format'
+
+interface CountedRun {
+  name: string
+  rows: readonly TrainingMetric[]
+}
+
+/** How much is drawn, and whether anything is missing. A thinned run keeps its extremes; the CSV has every epoch. */
+function describeRun({ name, rows }: CountedRun): string {
+  const missing = countGaps(rows)
+  if (missing === 0) return `${plural(rows.length, 'point')}, 0 gaps`
+  return isThinnedRun(rows)
+    ? `${formatCount(rows.length)} of ${formatCount(rows.at(-1)?.epoch)} epochs drawn, every extreme kept`
+    : `${plural(rows.length, 'point')}, ${plural(missing, 'gap')} in ${name}`
+}
+
+/** Of several runs one short sum; `perRun` has a line for each, null of one run. What thinning leaves out is no gap. */
+export function describePoints(runs: readonly CountedRun[]): { text: string; perRun: string | null } {
+  const [only] = runs
+  if (only && runs.length === 1) return { text: describeRun(only), perRun: null }
+  const sum = (count: (rows: CountedRun['rows']) => number) => runs.reduce((all, { rows }) => all + count(rows), 0)
+  const isThinned = runs.some(({ rows }) => isThinnedRun(rows))
+  const points = sum((rows) => rows.length)
+  const parts = [
+    plural(runs.length, 'run'),
+    isThinned
+      ? `${formatCount(points)} of ${formatCount(sum((rows) => rows.at(-1)?.epoch ?? 0))} epochs drawn`
+      : plural(points, 'point'),
+    plural(
+      sum((rows) => (isThinnedRun(rows) ? 0 : countGaps(rows))),
+      'gap',
+    ),
+  ]
+  return {
+    text: parts.join(', '),
+    perRun: runs.map((run) => `${run.name}: ${describeRun(run).replace(` in ${run.name}`, '')}`).join('\n'),
+  }
+}
