@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.exceptions import InvalidMessage
+from websockets.protocol import State
 
 from heimdall.api.http_protocol import INVALID, LARGE_HANDSHAKE, write_refusal
 
@@ -45,6 +46,15 @@ class FramedWebSocketProtocol(WebSocketsSansIOProtocol):
             is_invalid = isinstance(self.conn.handshake_exc, InvalidMessage)
             self.transport.write(write_refusal(INVALID if is_invalid else LARGE_HANDSHAKE, self.default_headers))
             self.transport.close()
+
+    def shutdown(self) -> None:
+        """End because the server stops. Where the two are just saying goodbye uvicorn's own would raise, and nothing else be ended."""
+        if self.handshake_complete and not self.close_sent and self.conn.state is not State.OPEN:
+            self.stop_keepalive()
+            self.queue.put_nowait({"type": "websocket.disconnect", "code": 1012})
+            self.transport.close()
+        else:
+            super().shutdown()
 
     async def run_asgi(self) -> None:
         """Run the application for this socket."""

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import logging
 import socket
+from concurrent.futures import Future
 from pathlib import Path
 
 import pytest
 from websockets.exceptions import InvalidStatus
 from websockets.frames import Frame, Opcode
 
-from heimdall.api.websocket_protocol import encode_frame, find_frame_writer
+from heimdall.api.websocket_protocol import FramedWebSocketProtocol, encode_frame, find_frame_writer
 from tests.instance import wait_until
 from tests.serving import make_container, receive, serve
 
@@ -50,6 +51,23 @@ def test_a_handshake_beyond_the_bounds_is_refused_in_words_and_leaves_nothing_op
         assert said.startswith(b"HTTP/1.1 431"), said[:100]
         assert json.loads(said.rpartition(b"\r\n\r\n")[2])["code"] == "head_too_large"
         wait_until(lambda: not served.server.server_state.connections, 10, lambda: str(served.server.server_state.connections))
+
+
+def test_a_server_that_stops_while_a_client_says_goodbye_ends_well(tmp_path: Path) -> None:
+    with serve(make_container(tmp_path)) as served, served.socket("/ws/training") as client:
+        receive(client)
+        (connection,) = (one for one in served.server.server_state.connections if isinstance(one, FramedWebSocketProtocol))
+        ended: Future[None] = Future()
+
+        def part_and_stop() -> None:
+            try:
+                connection.data_received(Frame(Opcode.CLOSE, (1000).to_bytes(2, "big")).serialize(mask=True))
+                ended.set_result(connection.shutdown())
+            except Exception as error:  # noqa: BLE001  (it is the loop's, and the test's to tell)
+                ended.set_exception(error)
+
+        connection.loop.call_soon_threadsafe(part_and_stop)
+        ended.result(10)
 
 
 def test_a_refused_socket_is_no_fault_of_the_server(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
