@@ -28,20 +28,20 @@ from bench.targets import ROWS, Figure, Measured, Row, find
 
 ROOT: Final = Path(__file__).parents[1]
 SCRIPTS: Final[dict[str, list[str]]] = {
-    "startup": ["--runs", "3", "--idle-seconds", "15"],
-    "control_latency": ["--rounds", "6"],
+    "startup": ["--runs", "3", "--idle-seconds", "10"],
+    "control_latency": ["--rounds", "4"],
     "dispatch": ["--messages", "40", "--idle-s", "1"],
     "epochs": [],
     "load": [],
-    "socket_latency": ["--clients", "1000", "5000", "--rounds", "1"],
+    "socket_latency": ["--clients", "1000", "5000", "--saturate", "1000", "--rounds", "1"],
     "reads": ["--epochs", "1000", "100000", "--times", "40"],
-    "page": ["--epochs", "40"],
-    "page_curves": ["--live-s", "8"],
+    "page": ["--epochs", "30"],
+    "page_curves": ["--live-s", "6"],
     "training_overhead": [],
     "training_profile": ["--examples", "5000"],
     "simulation_rate": ["--runs", "3"],
     "synthetic_rate": ["--runs", "3"],
-    "inference": [],
+    "inference": ["--times", "150"],
     "bundle_memory": [],
 }
 ON_POSTGRESQL: Final[tuple[list[str], ...]] = (
@@ -72,7 +72,7 @@ class Results:
                 self.figures.append(json.loads(line))
             else:
                 print(line, end="", flush=True)
-        name = " ".join(word for word in command if "://" not in word and word != "--database-url")
+        name = " ".join("PostgreSQL" if "://" in word else word for word in command if word != "--database-url")
         if process.wait():
             self.failed.append(name)
         self.took_s[name] = time.monotonic() - began

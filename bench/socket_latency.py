@@ -137,6 +137,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--events", type=int, default=300)
     parser.add_argument("--clients", type=int, nargs="*", default=[100, 1000, 5000])
+    parser.add_argument("--saturate", type=int, nargs="*", help="numbers of clients that are also sent to without a pause; all by default")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--database-url")
     options = parser.parse_args()
@@ -155,6 +156,8 @@ def main() -> None:
                 # As many events a second as a fan-out of 20 000 deliveries a second leaves room for.
                 rate = min(10, 10_000 // num_clients)
                 rows[f"{num_clients} clients, {rate} events/s"] = summarize(run(num_clients, 4 * rate, 1 / rate).delays_ms)
+                if options.saturate is not None and num_clients not in options.saturate:
+                    continue
                 rounds = [run(num_clients, max(20, 100_000 // num_clients), 0.0) for _ in range(options.rounds)]
                 rows[f"{num_clients} clients, deliveries/s"] = summarize([one.deliveries_per_s for one in rounds])
                 rows[f"{num_clients} clients, server us each"] = summarize([one.server_us for one in rounds])
