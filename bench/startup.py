@@ -76,6 +76,16 @@ def name_role(process: psutil.Process) -> str:
     return next((role for word, role in ROLES.items() if word in words), "other")
 
 
+def settle(instance: Heimdall, limit_s: float = 30.0) -> None:
+    """Wait until what follows a start is done: a worker gets a training process ready for the first job."""
+    end = time.monotonic() + limit_s
+    while time.monotonic() < end:
+        before_s = sum(sum(process.cpu_times()[:2]) for process in instance.processes())
+        time.sleep(2)
+        if sum(sum(process.cpu_times()[:2]) for process in instance.processes()) - before_s < 0.04:
+            return
+
+
 def measure_rest(instance: Heimdall, idle_s: float) -> dict[str, dict[str, float]]:
     """Return memory and processor share of every process over ``idle_s``."""
     processes = instance.processes()
@@ -126,6 +136,7 @@ def main() -> None:
                 instance.stop()
                 stops.append(time.perf_counter() - began)
             measure_start(instance)
+            settle(instance)
             rest = measure_rest(instance, options.idle_seconds)
             instance.stop()
         finally:
