@@ -1,4 +1,4 @@
-"""Our training loop beside a hand-written one, Accelerate's and Lightning's: same data, network, optimizer and clipping, epochs in turns.
+"""Our training loop beside a hand-written one, Accelerate's and Lightning's: same data, network, optimizer and clipping, a step in turns.
 
 Run: ``.venv/bin/python -m bench.training_frameworks [--epochs 30]``. The frameworks are set up in an environment of their own under
 ``bench/out/peers/training``, which looks into this one for torch; without a package index it says that they are not there. Processor time
@@ -14,7 +14,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import time
+import threading
 import warnings
 from collections.abc import Iterator
 from itertools import pairwise
@@ -90,21 +90,19 @@ class WithAccelerate:
         self._scale_km = run.state.model.scale_km
         self._model, self._optimizer, self._loader = self._accelerator.prepare(run.state.model, run.state.optimizer, make_loader(run))
 
-    def train_epoch(self) -> float:
+    def steps(self) -> Iterator[None]:
         self._model.train()
-        started_s = 0.0
         for batch in self._loader:
             loss = compute_loss(self._model, batch, self._scale_km)
             self._accelerator.backward(loss)
             self._accelerator.clip_grad_norm_(self._model.parameters(), 1.0)
             self._optimizer.step()
             self._optimizer.zero_grad(set_to_none=True)
-            started_s = started_s or time.process_time()
-        return time.process_time() - started_s
+            yield
 
 
 class WithLightning:
-    """Lightning's Trainer; each call fits one epoch more."""
+    """Lightning's Trainer, each epoch a fit on a thread of its own, which is held behind each step until the next is asked for."""
 
     def __init__(self, run: Run) -> None:
         import lightning
@@ -113,7 +111,7 @@ class WithLightning:
         for name in ("lightning.pytorch", "lightning.fabric"):
             logging.getLogger(name).setLevel(logging.ERROR)
         outer = self
-        self._times: list[float] = []
+        self._go, self._done = threading.Semaphore(0), threading.Semaphore(0)
 
         class Module(lightning.LightningModule):
             def __init__(self) -> None:
@@ -126,37 +124,30 @@ class WithLightning:
             def configure_optimizers(self) -> Any:
                 return run.state.optimizer
 
-        class Clock(Callback):
+        class Turnstile(Callback):
             def on_train_batch_end(self, *_: Any, **__: Any) -> None:
-                outer._times.append(time.process_time())
+                outer._done.release()
+                outer._go.acquire()
 
         quiet = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False, "enable_model_summary": False}
         self._make = lambda: lightning.Trainer(
-            accelerator="cpu", devices=1, max_epochs=1, gradient_clip_val=1.0, callbacks=[Clock()], barebones=False, **quiet
+            accelerator="cpu", devices=1, max_epochs=1, gradient_clip_val=1.0, callbacks=[Turnstile()], barebones=False, **quiet
         )
         self._module, self._loader = Module(), make_loader(run)
 
-    def train_epoch(self) -> float:
-        self._times.clear()
+    def steps(self) -> Iterator[None]:
+        thread = threading.Thread(target=self._fit, daemon=True)
+        thread.start()
+        for _ in range(len(self._loader)):
+            self._done.acquire()
+            yield
+            self._go.release()
+        thread.join()
+
+    def _fit(self) -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             self._make().fit(self._module, self._loader)
-        return self._times[-1] - self._times[0]
-
-
-class InTurns(Stopwatch):
-    """Times our epochs and lets every other loop train one after each."""
-
-    def __init__(self, others: dict[str, Any]) -> None:
-        super().__init__(next(iter(others.values())))
-        self._others = others
-        self.rounds: list[dict[str, float]] = []
-
-    def report_epoch(self, report: object) -> None:
-        names = list(self._others)
-        first = len(self.rounds) % len(names)
-        taken_s = {name: self._others[name].train_epoch() for name in names[first:] + names[:first]}
-        self.rounds.append({"ours": self._last_s - self._first_s, **taken_s})
 
 
 def set_up() -> str:
@@ -169,7 +160,7 @@ def set_up() -> str:
         subprocess.run([*pip, "--no-deps", *WANTED], check=True, timeout=600)
         subprocess.run([*pip, *NEEDED], check=True, timeout=600)
         site = next((folder / "lib").glob("python*/site-packages"))
-        (site / "zz_project.pth").write_text(torch_site() + "\n")
+        (site / "zz_project.pth").write_text(f"{torch_site()}\n{Path(__file__).parents[1] / 'src'}\n")
         stamp.write_text(str(WANTED))
     return str(folder / "bin" / "python")
 
@@ -184,7 +175,7 @@ def measure(num_epochs: int, num_examples: int) -> dict[str, dict[str, float]]:
             "Accelerate": WithAccelerate(prepare_run(request)),
             "Lightning": WithLightning(prepare_run(request)),
         }
-        stopwatch = InTurns(others)
+        stopwatch = Stopwatch(others)
         train(request, stopwatch)
     rounds = stopwatch.rounds[1:]
     return {

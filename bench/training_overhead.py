@@ -1,4 +1,4 @@
-"""What the product's loop costs over a hand-written one: same data, same network, same optimizer, epochs interleaved.
+"""What the product's loop costs over a hand-written one: same data, same network, same optimizer, step by step in turns.
 
 Run: ``.venv/bin/python -m bench.training_overhead [--pairs 30]``. Processor time of this process, so neighbours disturb less.
 The hand-written loop reports nothing, cannot be paused and keeps no figures; the product's does all of it, into a sink that keeps nothing.
@@ -10,9 +10,10 @@ from __future__ import annotations
 import argparse
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Protocol
 
 import torch
 
@@ -22,7 +23,6 @@ from heimdall.domain.datasets import Dataset, DatasetKind, DatasetStatus, Synthe
 from heimdall.domain.jobs import PendingAction, TrainingJobConfig
 from heimdall.domain.training import CheckpointFile, TrainingRequest
 from heimdall.training.data import shuffle_rows
-from heimdall.training.devices import deterministic
 from heimdall.training.loop import train
 from heimdall.training.losses import gaussian_nll
 from heimdall.training.preparation import Run, prepare_run
@@ -34,38 +34,47 @@ class HandWritten:
     def __init__(self, run: Run) -> None:
         self._run = run
         self._epoch = 0
+        self._parameters = list(run.state.model.parameters())
 
-    def train_epoch(self) -> float:
-        """Return processor seconds from the end of the first step to the end of the last."""
+    def steps(self) -> Iterator[None]:
+        """Train an epoch, a step each time that the next one is asked for."""
         run, state = self._run, self._run.state
         self._epoch += 1
         order = shuffle_rows(run.train_rows, seed=0, epoch=self._epoch)
-        parameters = list(state.model.parameters())
         state.model.train()
-        started_s = 0.0
-        with deterministic():
-            for index in range(run.num_batches):
-                batch = run.examples.take(order[run.batch_borders[index] : run.batch_borders[index + 1]])
-                predicted = state.model(batch.features_BRF, batch.mask_BR, batch.receiver_BR)
-                loss = gaussian_nll(predicted, batch.target_B2, scale_km=state.model.scale_km).mean()
-                state.optimizer.zero_grad(set_to_none=True)
-                loss.backward()
-                torch.nn.utils.clip_grad_norm_(parameters, 1.0)
-                state.optimizer.param_groups[0]["lr"] = state.learning_rate.at(state.step)
-                state.optimizer.step()
-                state.step += 1
-                if index == 0:
-                    started_s = time.process_time()
-        return time.process_time() - started_s
+        for index in range(run.num_batches):
+            batch = run.examples.take(order[run.batch_borders[index] : run.batch_borders[index + 1]])
+            predicted = state.model(batch.features_BRF, batch.mask_BR, batch.receiver_BR)
+            loss = gaussian_nll(predicted, batch.target_B2, scale_km=state.model.scale_km).mean()
+            state.optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(self._parameters, 1.0)
+            state.optimizer.param_groups[0]["lr"] = state.learning_rate.at(state.step)
+            state.optimizer.step()
+            state.step += 1
+            yield
+
+
+class Loop(Protocol):
+    """A loop beside the product's."""
+
+    def steps(self) -> Iterator[None]:
+        """Train an epoch, a step each time that the next one is asked for."""
 
 
 class Stopwatch:
-    """A sink that times the product's epochs and lets the other loop train one after each."""
+    """A sink that has every other loop do a step after each of the product's, and keeps what each spent in an epoch.
 
-    def __init__(self, other: HandWritten) -> None:
-        self._other = other
-        self._first_s = self._last_s = 0.0
-        self.pairs: list[tuple[float, float]] = []
+    In turns by the step and not by the epoch, because a neighbour's minute or the processor's clock then falls on all alike.
+    """
+
+    def __init__(self, others: Mapping[str, Loop]) -> None:
+        self._others = others
+        self._steps: dict[str, Iterator[None]] = {}
+        self._went_on_s = 0.0
+        self._spent_s: dict[str, float] = {}
+        self.rounds: list[dict[str, float]] = []
+        """Processor seconds of each epoch's steps but the first: ``ours`` and the others' names."""
 
     def report_device(self, device: object, *, resume_is_exact: bool | None) -> None:
         """Nobody asks here."""
@@ -74,16 +83,34 @@ class Stopwatch:
         """Nobody watches."""
 
     def report_tick(self, *, epoch: int, batch: int, total_batches: int, progress_percent: float, estimated_completion: object) -> None:
-        """Take the time at the first and the last step; the tick after the last is of the validation."""
-        if batch == 1:
-            self._first_s = time.process_time()
-            self._last_s = 0.0
-        elif batch == total_batches and self._last_s == 0.0:
-            self._last_s = time.process_time()
+        """Take the time of the step that ended, and have the others do one; ticks after the last are of the validation."""
+        stopped_s = time.process_time()
+        if batch == 1:  # the first step of an epoch has the shuffling in it, and no beginning that could be seen from here
+            self._spent_s = dict.fromkeys(("ours", *self._others), 0.0)
+            self._steps = {name: other.steps() for name, other in self._others.items()}
+        self._add("ours", stopped_s - self._went_on_s, batch)
+        for name in self._order(batch):
+            went_on_s = time.process_time()
+            next(self._steps[name])
+            self._add(name, time.process_time() - went_on_s, batch)
+        if batch == total_batches:
+            for steps in self._steps.values():
+                next(steps, None)  # what a loop does behind its last step
+            self._steps = {}
+        self._went_on_s = time.process_time()
+
+    def _add(self, name: str, seconds: float, batch: int) -> None:
+        if self._steps and batch > 1:
+            self._spent_s[name] += seconds
+
+    def _order(self, batch: int) -> list[str]:
+        """Return the loops that train, another one first each time."""
+        names = list(self._steps)
+        return names[batch % len(names) :] + names[: batch % len(names)] if names else []
 
     def report_epoch(self, report: object) -> None:
-        """Pair the epoch with one of the hand-written loop."""
-        self.pairs.append((self._last_s - self._first_s, self._other.train_epoch()))
+        """Close the round."""
+        self.rounds.append(self._spent_s)
 
     def save_checkpoint(self, write: Callable[[], CheckpointFile]) -> None:
         """Written as in a job, and not kept."""
@@ -123,14 +150,12 @@ def main() -> None:
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as name:
         request = make_request(Path(name), epochs=options.pairs + 1, architecture=options.architecture)
-        stopwatch = Stopwatch(HandWritten(prepare_run(request)))
+        stopwatch = Stopwatch({"hand-written": HandWritten(prepare_run(request))})
         train(request, stopwatch)
-    pairs = stopwatch.pairs[1:]
-    rows = {
-        "ours, s of processor an epoch": summarize([own for own, _ in pairs]),
-        "hand-written, s of processor an epoch": summarize([other for _, other in pairs]),
-        "ratio of throughput, ours over hand-written": summarize([other / own for own, other in pairs]),
-    }
+    rounds = stopwatch.rounds[1:]
+    rows = {f"{name}, s of processor an epoch": summarize([spent_s[name] for spent_s in rounds]) for name in rounds[0]}
+    ratios = [spent_s["hand-written"] / spent_s["ours"] for spent_s in rounds]
+    rows["ratio of throughput, ours over hand-written"] = summarize(ratios)
     print_table("training loop against a hand-written one", rows)
 
 

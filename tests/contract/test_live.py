@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -183,6 +185,19 @@ def test_publishing_never_raises(setup: Setup, tmp_path: Path) -> None:
     live.publish_tick(a_tick())
     live.publish_tick(a_tick())
     live.close()
+
+
+def test_the_file_of_ticks_stays_small_and_forgets_what_an_older_version_kept(tmp_path: Path) -> None:
+    file = tmp_path / "live.sqlite"
+    with closing(sqlite3.connect(file)) as older:
+        older.execute("CREATE TABLE ticks (job_id TEXT PRIMARY KEY, number INTEGER NOT NULL, body TEXT NOT NULL) WITHOUT ROWID")
+    live = open_live_channel(f"sqlite:///{tmp_path / 'heimdall.sqlite'}", tmp_path)
+    for batch in range(4000):
+        live.publish_tick(a_tick(batch=batch))
+    live.close()
+    with closing(sqlite3.connect(file)) as connection:
+        assert [name for (name,) in connection.execute("SELECT name FROM sqlite_master")] == ["said"]
+        assert connection.execute("SELECT count(*), max(number) FROM said").fetchone() < (2000, 4001)
 
 
 @pytest.mark.scaled

@@ -15,12 +15,14 @@ BIDI_CONTROLS: Final = frozenset("\u200e\u200f\u061c\u202a\u202b\u202c\u202d\u20
 
 
 def _to_utc(value: datetime) -> datetime:
+    if value.tzinfo is UTC:
+        return value
     return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
 def format_instant(value: datetime) -> str:
     """Return ISO 8601 in UTC with microseconds and a trailing ``Z``."""
-    return _to_utc(value).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
+    return _to_utc(value).isoformat(timespec="microseconds")[: -len("+00:00")] + "Z"
 
 
 Instant = Annotated[datetime, AfterValidator(_to_utc), PlainSerializer(format_instant, return_type=str, when_used="json")]

@@ -29,17 +29,15 @@ _TICK_BUSY_S: Final = 0.005
 """s a tick may wait for another writer before it is dropped."""
 
 _KEPT_TICKS: Final = 1000
+_PRUNE_EVERY: Final = 500
 _FAULT_PAUSE_S: Final = 0.2
 
 _CREATE: Final = (
-    "CREATE TABLE IF NOT EXISTS ticks (job_id TEXT PRIMARY KEY, number INTEGER NOT NULL, body TEXT NOT NULL) WITHOUT ROWID",
-    "CREATE INDEX IF NOT EXISTS ix_ticks_number ON ticks (number)",
+    "DROP TABLE IF EXISTS ticks",  # of version 0.1.0, which kept one row a job and an index beside it
+    "CREATE TABLE IF NOT EXISTS said (number INTEGER PRIMARY KEY, body TEXT NOT NULL)",
 )
-_PUBLISH: Final = (
-    "INSERT INTO ticks (job_id, number, body) VALUES (?, (SELECT coalesce(max(number), 0) + 1 FROM ticks), ?)"
-    " ON CONFLICT (job_id) DO UPDATE SET number = excluded.number, body = excluded.body"
-)
-_PRUNE: Final = "DELETE FROM ticks WHERE number <= (SELECT max(number) FROM ticks) - ?"
+_PUBLISH: Final = "INSERT INTO said (body) VALUES (?)"
+_PRUNE: Final = "DELETE FROM said WHERE number <= (SELECT max(number) FROM said) - ?"
 
 _inherited: list[object] = []
 """Connections of a parent process: kept, because closing one in a child may touch the parent's locks."""
@@ -53,6 +51,7 @@ class SqliteLive:
         self._ticks = ticks
         self._guard = threading.Lock()
         self._connection: sqlite3.Connection | None = None
+        self._num_said = 0
         self._pid = os.getpid()
 
     def publish_tick(self, tick: Tick) -> None:
@@ -65,8 +64,10 @@ class SqliteLive:
             try:
                 if self._connection is None:
                     self._connection = _open_ticks(self._ticks)
+                if self._num_said % _PRUNE_EVERY == 0:
                     self._connection.execute(_PRUNE, (_KEPT_TICKS,))
-                self._connection.execute(_PUBLISH, (tick.job_id, tick.model_dump_json()))
+                self._num_said += 1
+                self._connection.execute(_PUBLISH, (tick.model_dump_json(),))
             except (sqlite3.Error, OSError):
                 self._drop()
 
@@ -137,16 +138,18 @@ class SqliteWatcher:
         return Signal(has_events, self._read_ticks(self._ticks) if has_ticks else ())
 
     def _read_ticks(self, connection: sqlite3.Connection) -> tuple[Tick, ...]:
-        rows = connection.execute("SELECT number, body FROM ticks WHERE number > ? ORDER BY number", (self._last_tick,)).fetchall()
+        """Return the newest of each job since the last look."""
+        rows = connection.execute("SELECT number, body FROM said WHERE number > ? ORDER BY number", (self._last_tick,)).fetchall()
         if rows:
             self._last_tick = rows[-1][0]
-        return tuple(tick for _, body in rows if (tick := parse_tick(body)) is not None)
+        ticks = (parse_tick(body) for _, body in rows)
+        return tuple({tick.job_id: tick for tick in ticks if tick is not None}.values())
 
     def _open(self) -> None:
         self._database = sqlite3.connect(self._paths[0], isolation_level=None, check_same_thread=False)
         self._ticks = _open_ticks(self._paths[1])
         self._seen = (_data_version(self._database), _data_version(self._ticks))
-        self._last_tick = self._ticks.execute("SELECT coalesce(max(number), 0) FROM ticks").fetchone()[0]
+        self._last_tick = self._ticks.execute("SELECT coalesce(max(number), 0) FROM said").fetchone()[0]
 
     def _disconnect(self) -> None:
         for connection in (self._database, self._ticks):

@@ -188,6 +188,7 @@ class _Attempt:
         )
 
     def _refuse_non_finite(self) -> None:
+        self._step.settle()
         losses = self._state.record[: self._state.batch, RECORD_LOSS]
         is_bad = ~torch.isfinite(losses)
         if not bool(is_bad.any()):
@@ -267,6 +268,7 @@ class _Attempt:
         )
 
     def _freeze(self) -> FrozenCheckpoint:
+        self._step.settle()
         return freeze_checkpoint(self._state, self._run.identity, self._memory)
 
     def _save(self, frozen: FrozenCheckpoint) -> None:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from heimdall.rf.accuracy import CHI2_68, share_within, summarize_errors
-from heimdall.training.architectures.localizer import Gaussian, Localizer
+from heimdall.training.architectures.localizer import Localizer
 from heimdall.training.calibration import to_nominal
 from heimdall.training.data import Batch, Examples
 from heimdall.training.losses import prediction_nll, squared_mahalanobis
@@ -57,9 +57,9 @@ class Summary:
         return self.nll
 
 
-def is_located(predicted: Gaussian, target_B2: Tensor, *, radius_m: float, scale_m: float) -> Tensor:
+def is_located(position_B2: Tensor, target_B2: Tensor, *, radius_m: float, scale_m: float) -> Tensor:
     """Return bool [B]: the scaled prediction lies within the radius."""
-    offset_B2 = predicted.position_B2.detach() - target_B2
+    offset_B2 = position_B2 - target_B2
     return offset_B2.square().sum(dim=1) <= (radius_m / scale_m) ** 2
 
 
