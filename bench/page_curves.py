@@ -1,9 +1,10 @@
 """The Metrics tab under a long run: 100 000 epochs opened, ten epochs a second appended, and the memory of a page left open.
 
-Run: ``.venv/bin/python -m bench.page_curves [--epochs 1000000] [--live-s 12] [--memory-min 10 [--memory-rate 60]]``. Targets: open under
-1 s with every extreme drawn; p95 of a frame at most 20 ms while epochs come, and at most 33 ms while the window of all charts is moved and
-resized; heap flat (ten minutes, left out without ``--memory-min``; ``--memory-rate`` epochs a second put hours of a common run into them).
-``--profile FILE`` writes a profile of the live part for the browser's own tools.
+Run: ``.venv/bin/python -m bench.page_curves [--epochs 1000000] [--live-s 12] [--memory-min 10 [--memory-rate 60]] [--write]``. Targets:
+open under 1 s with every extreme drawn; p95 of a frame at most 20 ms while epochs come, and at most 33 ms while the window of all charts
+is moved and resized; heap flat (ten minutes, left out without ``--memory-min``; ``--memory-rate`` epochs a second put hours of a common
+run into them). ``--write`` puts the table into docs/figures.md: for the section there, with a million epochs and ten minutes of 60 a
+second. ``--profile FILE`` writes a profile of the live part for the browser's own tools.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import os
 import random
 import sys
 import threading
@@ -27,6 +29,7 @@ from playwright.sync_api import Browser, CDPSession, Page, expect
 from bench.heap import collect, weigh
 from bench.page import COUNT_FRAMES, load_before, served_browser
 from bench.reporting import print_table, summarize
+from bench.sections import FIGURES, introduce, replace_section, tabulate
 from bench.serving import make_job
 from heimdall.bootstrap import Container
 from heimdall.domain.jobs import Claim
@@ -223,7 +226,9 @@ def main() -> int:
     parser.add_argument("--memory-min", type=float, default=0)
     parser.add_argument("--memory-rate", type=float, default=EPOCHS_PER_S)
     parser.add_argument("--profile", type=Path)
+    parser.add_argument("--write", action="store_true", help="write the table to docs/figures.md")
     options = parser.parse_args()
+    load = os.getloadavg()[0]
     with served_browser() as (browser, url, container):
         first = options.epochs - int((options.live_s + 20) * EPOCHS_PER_S + options.memory_min * 60 * options.memory_rate)
         job_id, claim, spikes = fill_run(container, first)
@@ -253,6 +258,10 @@ def main() -> int:
                 rows |= measure_heap(page, options.memory_min, newest)
             page.context.close()
         print_table("the Metrics tab under a long run", rows)
+        if options.write:
+            further = f"{options.memory_min:g} minutes of {options.memory_rate:g} epochs a second behind the rest."
+            columns = {"median": "median", "p95": "p95", "max": "most"}
+            replace_section(FIGURES, "page", [introduce(load, further), "", *tabulate("what", rows, columns)])
     return 0
 
 

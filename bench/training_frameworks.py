@@ -1,15 +1,17 @@
 """Our training loop beside a hand-written one, Accelerate's and Lightning's: same data, network, optimizer and clipping, a step in turns.
 
-Run: ``.venv/bin/python -m bench.training_frameworks [--epochs 30]``. The frameworks are set up in an environment of their own under
-``bench/out/peers/training``, which looks into this one for torch; without a package index it says that they are not there. Processor time
-of the process on one thread, from the end of an epoch's first step to the end of its last. Ours also keeps its figures, looks for pause
-and cancel before each step and tells its progress; the frameworks log nothing, write no checkpoint and show no bar.
+Run: ``.venv/bin/python -m bench.training_frameworks [--epochs 30] [--write]``. The frameworks are set up in an environment of their own
+under ``bench/out/peers/training``, which looks into this one for torch; without a package index it says that they are not there.
+Processor time of the process on one thread, from the end of an epoch's first step to the end of its last. Ours also keeps its figures,
+looks for pause and cancel before each step and tells its progress; the frameworks log nothing, write no checkpoint and show no bar.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib.metadata
 import logging
+import os
 import statistics
 import subprocess
 import sys
@@ -26,6 +28,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from bench.peers.installing import FOLDER, torch_site
 from bench.reporting import print_table
+from bench.sections import FIGURES, introduce, replace_section, tabulate
 from bench.training_overhead import HandWritten, Stopwatch, make_request
 from heimdall.training.data import shuffle_rows
 from heimdall.training.loop import train
@@ -194,6 +197,7 @@ def main() -> int:
     parser = argparse.ArgumentParser()
     parser.add_argument("--epochs", type=int, default=30)
     parser.add_argument("--examples", type=int, default=5000)
+    parser.add_argument("--write", action="store_true", help="write the table to docs/figures.md")
     parser.add_argument("--inside", action="store_true", help="internal: the frameworks are there")
     options = parser.parse_args()
     if not options.inside:
@@ -202,18 +206,21 @@ def main() -> int:
         except subprocess.SubprocessError as error:
             print(f"the frameworks could not be set up: {error}")
             return 1
-        command = [
-            python,
-            "-m",
-            "bench.training_frameworks",
-            "--inside",
-            "--epochs",
-            str(options.epochs),
-            "--examples",
-            str(options.examples),
-        ]
+        command = [python, "-m", "bench.training_frameworks", "--inside", *sys.argv[1:]]
         return subprocess.run(command, check=False).returncode
-    print_table("an epoch's steps, s of processor; ratio: theirs over ours", measure(options.epochs, options.examples))
+    load = os.getloadavg()[0]
+    rows = measure(options.epochs, options.examples)
+    print_table("an epoch's steps, s of processor; ratio: theirs over ours", rows)
+    if options.write:
+        versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in ("torch", "accelerate", "lightning"))
+        further = f"{options.epochs} epochs of {options.examples} examples, `deepsets-s`, one thread; {versions}."
+        columns = {
+            "s_per_epoch": "s of processor an epoch",
+            "ratio": "over ours, median",
+            "ratio_min": "least",
+            "ratio_max": "most",
+        }
+        replace_section(FIGURES, "loops", [introduce(load, further), "", *tabulate("loop", rows, columns)])
     return 0
 
 

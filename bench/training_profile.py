@@ -1,15 +1,16 @@
 """Where one epoch of a job goes: each part's own time, with durable epochs and checkpoints, as a worker does them.
 
-Run: ``.venv/bin/python -m bench.training_profile [--epochs 10] [--examples 5000 50000] [--architecture deepsets-s]``. Functions of the
-product are wrapped and their own time is taken, without that of wrapped functions that they call. Processor time of the process says what
-is worked (the thread that writes included), wall time what the training thread waits for. Wanted: time waiting for data under 2 %, a
-checkpoint under 1 % of an epoch at the default interval: a copy of the run, and the wait where the one before is not written yet.
+Run: ``.venv/bin/python -m bench.training_profile [--epochs 10] [--examples 5000 50000] [--architecture deepsets-s] [--write]``. Functions
+of the product are wrapped and their own time is taken, without that of wrapped functions that they call. Processor time of the process
+says what is worked (the thread that writes included), wall time what the training thread waits for. Wanted: time waiting for data under 2
+%, a checkpoint under 1 % of an epoch at the default interval: a copy of the run, and the wait where the one before is not written yet.
 """
 
 from __future__ import annotations
 
 import argparse
 import functools
+import os
 import tempfile
 import time
 from collections import defaultdict
@@ -23,6 +24,7 @@ from unittest.mock import patch
 import torch
 
 from bench.reporting import print_table
+from bench.sections import FIGURES, introduce, replace_section, tabulate
 from bench.serving import make_job, make_sink
 from bench.training_overhead import make_request
 from heimdall.domain.jobs import Claim
@@ -36,6 +38,8 @@ from heimdall.worker.sink import JobSink
 from tests.serving import make_container
 
 Clock = Callable[[], float]
+
+PAGE = FIGURES.parent / "discussions" / "training-profile.md"
 
 
 class Ledger:
@@ -140,10 +144,10 @@ def profile(num_epochs: int, num_examples: int, architecture: str) -> dict[str, 
             with ledger.part("between"):
                 while not attempt._is_finished():
                     attempt._train_epoch()
-    return tabulate(ledger, num_epochs - 1)
+    return sum_up(ledger, num_epochs - 1)
 
 
-def tabulate(ledger: Ledger, num_epochs: int) -> dict[str, dict[str, float]]:
+def sum_up(ledger: Ledger, num_epochs: int) -> dict[str, dict[str, float]]:
     """Return ms an epoch and shares, the dearest first."""
     totals = [sum(spent[index] for spent in ledger.spent.values()) for index in (0, 1)]
     rows = {
@@ -164,10 +168,17 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=6)
     parser.add_argument("--examples", type=int, nargs="*", default=[5_000, 50_000])
     parser.add_argument("--architecture", default="deepsets-s")
+    parser.add_argument("--write", action="store_true", help="write the tables to docs/discussions/training-profile.md")
     options = parser.parse_args()
+    load = os.getloadavg()[0]
+    lines = [introduce(load, f"`{options.architecture}`, batches of 128, one thread, {options.epochs - 1} epochs.")]
     for num_examples in options.examples:
         rows = profile(options.epochs, num_examples, options.architecture)
         print_table(f"one epoch of {options.architecture}, {num_examples} examples, one thread", rows)
+        columns = {"wall_ms": "ms", "wall_percent": "share, %", "cpu_ms": "ms of processor", "cpu_percent": "share of it, %"}
+        lines += ["", *tabulate(f"{num_examples} examples", rows, columns)]
+    if options.write:
+        replace_section(PAGE, "profile", lines)
 
 
 if __name__ == "__main__":
