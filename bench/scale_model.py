@@ -23,7 +23,7 @@ from typing import Any, Final
 from bench.commit_lock import WAYS
 from bench.peers.report import describe_machine
 from bench.reporting import print_table
-from bench.scale_stages import EPOCHS_BEHIND, ROWS_A_TRANSACTION, Stages, measure_lock, measure_rounds
+from bench.scale_stages import EPOCHS_BEHIND, ROWS_A_TRANSACTION, Stages, measure_flush, measure_lock, measure_rounds
 from bench.sections import replace_section
 
 MEASURED: Final = Path(__file__).parent / "scale_measured.json"
@@ -36,8 +36,14 @@ USE: Final = 0.6
 """Share of a node's time that is planned for: above, waiting grows faster than load."""
 NODE_CORES: Final = 16
 """Of one database node."""
+JOB_CONNECTIONS: Final = 3
+"""To PostgreSQL, of one running job: counted in ``pg_stat_activity`` beside a real one (reports, control word, ticks)."""
+DEFAULT_CONNECTIONS: Final = 100 - 3
+"""Of PostgreSQL as it is installed, without those for its keeper."""
 VIEWS_A_VIEWER_S: Final = 1 / 60
 """Charts that a viewer opens."""
+PARTITIONS: Final = 16
+"""As many as the disks want; the cores want fewer."""
 RAW_DAYS: Final = 7
 KEPT_SHARE: Final = 0.01
 """Of the rows, after those days; summaries keep every extreme."""
@@ -74,6 +80,7 @@ def plan(stages: Stages, demand: Demand) -> dict[str, dict[str, float]]:
             f"database nodes of {NODE_CORES} cores": math.ceil(cores / NODE_CORES),
             "WAL to one set of replicas, Mbit/s": transactions * wal_bytes * 8 / 1e6,
             "a worker's processor for one job, %": 100 * transactions / demand.jobs * worker_ms / 1000,
+            "database connections without a pooler, GB": demand.jobs * JOB_CONNECTIONS * stages.backend_mb / 1000,
             "disk, TB a day": 86_400 * disk_bytes / 1e12,
             "frames to sockets a second": frames,
             "API processes (a core each) for sockets": math.ceil(socket_cores),
@@ -94,15 +101,24 @@ def plan(stages: Stages, demand: Demand) -> dict[str, dict[str, float]]:
     return {name: {"today": today[name], "planned": rows[name], "with COPY": bulk[name]} for name in today}
 
 
-def keep(stages: Stages, demand: Demand) -> dict[str, float]:
-    """Return what retention leaves, TB."""
-    day_tb = plan(stages, demand)["disk, TB a day"]["planned"]
+def keep(stages: Stages, demand: Demand) -> dict[str, dict[str, float]]:
+    """Return what the plan keeps with its retention, and what that is for one partition."""
+    needs = {name: row["planned"] for name, row in plan(stages, demand).items()}
+    copied = plan(stages, demand)["database cores"]["with COPY"]
     left_bytes = stages.summary_bytes + KEPT_SHARE * (stages.row_bytes - stages.summary_bytes)
-    return {
-        f"raw rows of {RAW_DAYS} days and their events": RAW_DAYS * day_tb,
-        "added for ever, a day": 86_400 * demand.rows_per_s * left_bytes / 1e12,
-        "of which summaries": 86_400 * demand.rows_per_s * stages.summary_bytes / 1e12,
+    whole = {
+        "transactions a second": needs["transactions a second"],
+        "cores for writing, row by row": needs["database cores"],
+        "cores for writing, with COPY": copied,
+        "written to disk (WAL, rows, events), MB/s": needs["WAL to one set of replicas, Mbit/s"] / 8
+        + needs["disk, TB a day"] * 1e6 / 86_400,
+        "WAL to each replica, Mbit/s": needs["WAL to one set of replicas, Mbit/s"],
+        f"disk for {RAW_DAYS} days of rows and events, TB": RAW_DAYS * needs["disk, TB a day"],
+        "disk for ever: summaries and one row in a hundred, TB a day": 86_400 * demand.rows_per_s * left_bytes / 1e12,
+        "of which summaries, TB a day": 86_400 * demand.rows_per_s * stages.summary_bytes / 1e12,
+        "connections behind poolers, four a core": 4 * NODE_CORES * PARTITIONS,
     }
+    return {"all": whole, f"each of {PARTITIONS}": {name: value / PARTITIONS for name, value in whole.items()}}
 
 
 def saturation(stages: Stages, viewers_a_job: float, rate_per_job_s: float) -> dict[str, float]:
@@ -115,6 +131,9 @@ def saturation(stages: Stages, viewers_a_job: float, rate_per_job_s: float) -> d
         "one API process: reading the log and writing to sockets": 1e6 / api_us,
     }
     if stages.database_ms:
+        found[f"PostgreSQL's connections as installed, {JOB_CONNECTIONS} a job (a setting)"] = (
+            rate_per_job_s * DEFAULT_CONNECTIONS / JOB_CONNECTIONS
+        )
         found[f"PostgreSQL's processor, {NODE_CORES} cores of its own"] = NODE_CORES * 1000 / stages.database_ms
     return {name: rate / rate_per_job_s for name, rate in found.items()}
 
@@ -199,6 +218,7 @@ def measure(name: str, url: str, rounds: int) -> None:
     }
     if url:
         known["lock"] = measure_lock(url)
+        known["flush"] = measure_flush(url)
     MEASURED.write_text(json.dumps(known, indent=1) + "\n")
 
 
@@ -268,8 +288,8 @@ def write_sections() -> dict[str, list[str]]:
         "shared": "shared locks, bell after (today)",
         "free": "neither",
     }
-    lock = {titles[way]: {f"{writers} writers": row[way] for writers, row in known["lock"].items()} for way in WAYS}
-    lock["today / before"] = {f"{writers} writers": row["shared"] / row["exclusive"] for writers, row in known["lock"].items()}
+    lock = {titles[way]: {writers: row[way] for writers, row in known["lock"].items()} for way in WAYS}
+    lock["today / before"] = {writers: row["shared"] / row["exclusive"] for writers, row in known["lock"].items()}
     postgresql, demand = stages["PostgreSQL"], Demand()
     planned, dearer = plan(postgresql, demand), plan(make_dearer(postgresql, 2), demand)
     needs = {
@@ -293,13 +313,20 @@ def write_sections() -> dict[str, list[str]]:
             busy = f"{row['database_percent']:.0f} %, {row['api_percent']:.0f} %"
             cells.append(f"{lags} | {row['epochs a transaction']:.1f} | {busy}")
         simulated.append(f"| {number(jobs)} | {' | '.join(cells)} |")
+    on, off = known["flush"]["on"], known["flush"]["off"]
+    flush = (
+        f"PostgreSQL, 16 writers, three rounds in turns: {number(on['epochs_per_s'])} epochs/s where each commit waits for the disk, "
+        f"{number(off['epochs_per_s'])} where none does (`synchronous_commit=off`); worker and database took {number(on['busy_ms'])} ms of "
+        f"processor for each, {number(on['epochs_per_s'] * on['busy_ms'] / 1000)} of the two cores, and neighbours the rest."
+    )
     return {
         "measured": measured,
-        "lock": tabulate("commits a second", lock),
+        "flush": [flush],
+        "lock": tabulate("writers", lock),
         "full": tabulate("full at so many jobs", full),
         "simulated": simulated,
         "needs": tabulate("10 000 jobs, 1 000 000 rows/s, 100 000 viewers", needs),
-        "kept": tabulate("kept", {"TB": keep(postgresql, demand)}),
+        "kept": tabulate("the plan's partitions", keep(postgresql, demand)),
     }
 
 

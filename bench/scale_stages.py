@@ -180,6 +180,25 @@ def measure_lock(url: str, seconds: float = 1, rounds: int = 3) -> dict[str, dic
     return rows
 
 
+def measure_flush(url: str, rounds: int = 3, seconds: float = 2) -> dict[str, dict[str, float]]:
+    """Return epochs a second of sixteen writers whose commits wait for the disk, and of such that do not: medians, in turns."""
+    found: dict[str, list[Written]] = {"on": [], "off": []}
+    with tempfile.TemporaryDirectory() as name:
+        container = make_container(Path(name), database_url=url)
+        for _ in range(rounds):
+            for way, written in found.items():
+                own_url = f"{url}{'&' if '?' in url else '?'}options=-c%20synchronous_commit%3D{way}"
+                written.append(run_writers(container, Path(name), own_url, MANY, 1, seconds))
+        container.close()
+    return {
+        way: {
+            "epochs_per_s": statistics.median(one.per_s for one in written),
+            "busy_ms": statistics.median(1000 * (one.worker_s + one.database_s) / one.num_transactions for one in written),
+        }
+        for way, written in found.items()
+    }
+
+
 def run_writers(container: Container, folder: Path, url: str, num_writers: int, size: int, seconds: float) -> Written:
     """Let processes write for some seconds; a ``size`` below zero is the plan's transaction of so many rows and one event."""
     claims = [make_job(container)[1] for _ in range(num_writers)]

@@ -49,7 +49,9 @@ def test_the_plan_counts_nodes() -> None:
 
 def test_what_is_kept_are_the_summaries_and_one_row_in_a_hundred() -> None:
     kept = keep(STAGES, DEMAND)
-    assert round(kept["added for ever, a day"], 6) == round(86_400 * 100_000 * (100 + 2) / 1e12, 6)
+    name = "disk for ever: summaries and one row in a hundred, TB a day"
+    assert round(kept["all"][name], 6) == round(86_400 * 100_000 * (100 + 2) / 1e12, 6)
+    assert round(kept["each of 16"][name] * 16, 6) == round(kept["all"][name], 6)
 
 
 def test_twice_the_cost_is_half_the_rate() -> None:
@@ -59,7 +61,7 @@ def test_twice_the_cost_is_half_the_rate() -> None:
 
 def test_a_database_that_is_full_gathers_epochs_and_the_lag_grows_only_past_that() -> None:
     full = saturation(STAGES, viewers_a_job=10, rate_per_job_s=1)
-    assert list(full.values()) == [200, 2000, 100_000, 1e6 / 110, 16 / 0.0006]
+    assert list(full.values()) == [200, 2000, 100_000, 1e6 / 110, 97 / 3, 16 / 0.0006]
     below, above, beyond = (simulate(STAGES, jobs=jobs, viewers_a_job=10, rate_per_job_s=1) for jobs in (100, 600, 4000))
     assert below["lag_p95_ms"] < 100
     assert 0.45 < below["database_percent"] / 100 < 0.55
