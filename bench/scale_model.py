@@ -28,7 +28,7 @@ from bench.sections import replace_section
 
 MEASURED: Final = Path(__file__).parent / "scale_measured.json"
 PAGE: Final = Path(__file__).parents[1] / "docs" / "discussions" / "scale.md"
-SIZES: Final = (10, 100, 300, 1000, 3000, 10_000)
+SIZES: Final = (10, 100, 300, 1000, 10_000)
 
 FRAMES_A_VIEWER_S: Final = 4
 """Of the plan: what a person can follow; newer values replace older ones that wait."""
@@ -87,7 +87,6 @@ def plan(stages: Stages, demand: Demand) -> dict[str, dict[str, float]]:
             "network to sockets, Mbit/s": frames * stages.frame_bytes * 8 / 1e6,
             "reading the whole log, % of each API process": 100 * transactions * stages.tail_us / 1e6,
             "memory for sockets, GB": demand.viewers * stages.socket_kb / 1e6,
-            "chart views a second": views,
             "API processes for views": math.ceil(views * stages.view_ms / 1000 / USE),
             "database cores for views": views * stages.view_database_ms / 1000 / USE,
             "network of views, Mbit/s": views * stages.view_kb * 8 / 1000,
@@ -115,7 +114,6 @@ def keep(stages: Stages, demand: Demand) -> dict[str, dict[str, float]]:
         "WAL to each replica, Mbit/s": needs["WAL to one set of replicas, Mbit/s"],
         f"disk for {RAW_DAYS} days of rows and events, TB": RAW_DAYS * needs["disk, TB a day"],
         "disk for ever: summaries and one row in a hundred, TB a day": 86_400 * demand.rows_per_s * left_bytes / 1e12,
-        "of which summaries, TB a day": 86_400 * demand.rows_per_s * stages.summary_bytes / 1e12,
         "connections behind poolers, four a core": 4 * NODE_CORES * PARTITIONS,
     }
     return {"all": whole, f"each of {PARTITIONS}": {name: value / PARTITIONS for name, value in whole.items()}}
@@ -245,8 +243,6 @@ ROWS: Final[dict[str, tuple[str, float]]] = {
     "frame_bytes": ("one event on a socket, kB", 1000),
     "view_kb": ("one chart's answer, compressed, kB", 1),
     "socket_kb": ("a server's memory for a socket, kB", 1),
-    "connections": ("connections of a process that reports", 1),
-    "backend_mb": ("PostgreSQL's memory for each, MB", 1),
 }
 """What the page says of each stage, and what to divide it by. In italics: processor time."""
 
@@ -319,14 +315,18 @@ def write_sections() -> dict[str, list[str]]:
         f"{number(off['epochs_per_s'])} where none does (`synchronous_commit=off`); worker and database took {number(on['busy_ms'])} ms of "
         f"processor for each, {number(on['epochs_per_s'] * on['busy_ms'] / 1000)} of the two cores, and neighbours the rest."
     )
+    about_lock = (
+        "The order of positions alone: one bare row a transaction, commits a second, medians of three rounds (`bench/commit_lock.py`):"
+    )
+    about_simulation = "Simulated, 20 s, epochs at random moments, one database at the measured rate and one API process:"
     return {
-        "measured": measured,
-        "flush": [flush],
-        "lock": tabulate("writers", lock),
-        "full": tabulate("full at so many jobs", full),
-        "simulated": simulated,
-        "needs": tabulate("10 000 jobs, 1 000 000 rows/s, 100 000 viewers", needs),
-        "kept": tabulate("the plan's partitions", keep(postgresql, demand)),
+        "measured": [*measured, "", flush, "", about_lock, "", *tabulate("writers", lock)],
+        "full": [*tabulate("full at so many jobs", full), "", about_simulation, "", *simulated],
+        "needs": [
+            *tabulate("10 000 jobs, 1 000 000 rows/s, 100 000 viewers", needs),
+            "",
+            *tabulate("the plan's partitions", keep(postgresql, demand)),
+        ],
     }
 
 
