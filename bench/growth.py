@@ -59,8 +59,6 @@ def measure_length(folder: Path, lengths: Sequence[int]) -> tuple[Lines, Lines]:
     found: Lines = {VIEW: [], "next epoch: worker": []}
     memory: Lines = {MEMORY: []}
     for length, job_id in runs.items():
-        found["next epoch: worker"].append(repeat(length, lambda i=job_id: time_epochs(container, i)))
-    for length, job_id in runs.items():
         path = f"/training/jobs/{job_id}/metrics?max_points=800&{FIVE}"
         with serve(folder) as server:  # a server of its own, so that its memory is of this run alone
             server.read(path, times=3, gzip=True)
@@ -68,6 +66,8 @@ def measure_length(folder: Path, lengths: Sequence[int]) -> tuple[Lines, Lines]:
             found[VIEW].append(point)
             memory_mb = psutil.Process(server.pid).memory_info().rss / 1e6
             memory[MEMORY].append(Point(length, memory_mb, memory_mb, memory_mb))
+    for length, job_id in runs.items():  # last: it makes the runs longer
+        found["next epoch: worker"].append(repeat(length, lambda i=job_id: time_epochs(container, i)))
     container.close()
     return found, memory
 
