@@ -1,60 +1,52 @@
-"""Past one machine: what each stage of today's design costs, measured, and what that makes of 10 000 jobs and 100 000 viewers.
+"""Past one machine: what the measured costs of today's stages make of 10 000 jobs, 1 000 000 rows a second and 100 000 viewers.
 
-Run: ``.venv/bin/python -m bench.scale_model [--database-url postgresql://…] [--no-measure]``. Measures the stages of one event's way
-(commit by concurrent writers, rows in bulk, reading by the tail, writing to a socket, bytes on disk), works out how many nodes the plan
-needs, and simulates the way as two queues in a row, to find the number of jobs at which the lag runs away and the stage that does it.
-``--no-measure`` takes the figures of docs/discussions/scale.md.
+Run: ``.venv/bin/python -m bench.scale_model [--measure SQLite | --measure PostgreSQL --database-url postgresql://…] [--write]``.
+Reckons and simulates from ``bench/scale_measured.json``; ``--measure`` takes those figures anew first (``bench/scale_stages.py``; five
+minutes, medians of three rounds; PostgreSQL must be on this machine, its database empty). ``--write`` writes the tables of
+docs/discussions/scale.md.
 """
 
 from __future__ import annotations
 
 import argparse
-import asyncio
 import json
+import math
+import os
 import random
-import subprocess
-import sys
-import tempfile
-import time
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+import statistics
+from collections import deque
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any, Final
 
-from bench.commit_lock import count_commits, own_table
-from bench.reads import fill_run
+from bench.commit_lock import WAYS
+from bench.peers.report import describe_machine
 from bench.reporting import print_table
-from bench.serving import make_job, serve
-from bench.socket_latency import measure as measure_sockets
-from heimdall.bootstrap import Container
-from heimdall.domain.metrics import VALUE_FIELDS
-from tests.serving import make_container, make_report
+from bench.scale_stages import EPOCHS_BEHIND, ROWS_A_TRANSACTION, Stages, measure_flush, measure_lock, measure_rounds
+from bench.sections import replace_section
 
-ROWS_A_TRANSACTION = 100
-"""Of the plan: a job that measures a hundred times a second commits once a second."""
-FRAMES_A_VIEWER_S = 4
+MEASURED: Final = Path(__file__).parent / "scale_measured.json"
+PAGE: Final = Path(__file__).parents[1] / "docs" / "discussions" / "scale.md"
+SIZES: Final = (10, 100, 300, 1000, 10_000)
+
+FRAMES_A_VIEWER_S: Final = 4
 """Of the plan: what a person can follow; newer values replace older ones that wait."""
-USE = 0.6
+USE: Final = 0.6
 """Share of a node's time that is planned for: above, waiting grows faster than load."""
-
-
-@dataclass(frozen=True)
-class Stages:
-    """What one event costs on its way through one node of each kind."""
-
-    commits_per_s: float
-    """Of one database as it is, by concurrent writers: an epoch's whole transaction."""
-    free_commits_per_s: float
-    """Of one database whose writers do not wait for each other (PostgreSQL; one row a transaction). SQLite has one writer."""
-    bulk_rows_per_s: float
-    """Metric rows a second of one writer, a thousand in a transaction."""
-    tail_us: float
-    """Processor time of a server for reading one event from the log."""
-    delivery_us: float
-    """Processor time of a server for one event at one socket."""
-    epoch_bytes: float
-    """On disk for one epoch: metric row, event, indices."""
-    writer_ms: float
-    """Processor time of a worker for one commit."""
+NODE_CORES: Final = 16
+"""Of one database node."""
+JOB_CONNECTIONS: Final = 3
+"""To PostgreSQL, of one running job: counted in ``pg_stat_activity`` beside a real one (reports, control word, ticks)."""
+DEFAULT_CONNECTIONS: Final = 100 - 3
+"""Of PostgreSQL as it is installed, without those for its keeper."""
+VIEWS_A_VIEWER_S: Final = 1 / 60
+"""Charts that a viewer opens."""
+PARTITIONS: Final = 16
+"""As many as the disks want; the cores want fewer."""
+RAW_DAYS: Final = 7
+KEPT_SHARE: Final = 0.01
+"""Of the rows, after those days; summaries keep every extreme."""
 
 
 @dataclass(frozen=True)
@@ -66,167 +58,295 @@ class Demand:
     viewers: int = 100_000
 
 
-def measure_stages(folder: Path, database_url: str, num_writers: int, num_epochs: int) -> Stages:
-    """Measure every stage here."""
-    container = make_container(folder, **({"database_url": database_url} if database_url else {}))
-    claims = [make_job(container)[1] for _ in range(num_writers)]
-    with container.store.read(settled=True) as tx:
-        start = tx.events.last_position()
-    before_bytes = database_bytes(container, database_url)
-    command = [sys.executable, "-m", "bench.load", "--database-url", database_url, "--be"]
-    tasks = [json.dumps([str(folder), claim.model_dump(), num_epochs, 0.0]) for claim in claims]
-    writers = [subprocess.Popen([*command, task], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for task in tasks]
-    for writer in writers:
-        assert writer.stdout is not None
-        assert writer.stdout.readline() == "ready\n"
-    began = time.perf_counter()
-    for writer in writers:
-        assert writer.stdin is not None
-        writer.stdin.write("go\n")
-        writer.stdin.flush()
-    for writer in writers:
-        writer.communicate(timeout=300)
-    commits_per_s = num_writers * num_epochs / (time.perf_counter() - began)
-    epoch_bytes = (database_bytes(container, database_url) - before_bytes) / (num_writers * num_epochs)
-    bulk_rows_per_s = time_bulk(container)
-    tail_us = time_tail(container, start)
-    writer_ms = time_writer(container, num_epochs)
-    with serve(folder, database_url or None) as server:
-        delivery_us = asyncio.run(measure_sockets(container, server, num_clients=200, num_events=50, gap_s=0.0)).server_us
-    container.close()
-    free_commits_per_s = commits_per_s
-    if database_url:
-        with own_table(database_url):
-            free_commits_per_s = count_commits(database_url, 16, 2, way="free")
-    return Stages(commits_per_s, free_commits_per_s, bulk_rows_per_s, tail_us, delivery_us, epoch_bytes, writer_ms)
-
-
-def database_bytes(container: Container, database_url: str) -> float:
-    """Return what the database takes, without its log of pending pages."""
-    sql = (
-        "SELECT pg_database_size(current_database())"
-        if database_url
-        else "SELECT page_count * page_size FROM pragma_page_count, pragma_page_size"
-    )
-    with container.store.read() as tx:
-        return float(tx.connection.exec_driver_sql(sql).scalar_one())
-
-
-def time_bulk(container: Container, num_rows: int = 5000) -> float:
-    """Return rows a second, written as many in a transaction."""
-    began = time.perf_counter()
-    fill_run(container, num_rows)
-    return num_rows / (time.perf_counter() - began)
-
-
-def time_tail(container: Container, start: int) -> float:
-    """Return us of processor for reading one event of the log, in the tail's batches."""
-    num_events, position, busy_s = 0, start, time.thread_time()
-    while True:
-        with container.store.read(settled=True) as tx:
-            events = tuple(tx.events.read_page(since=position, limit=1000).events)
-        if not events:
-            return 1e6 * (time.thread_time() - busy_s) / num_events
-        num_events, position = num_events + len(events), events[-1].position
-
-
-def time_writer(container: Container, num_epochs: int) -> float:
-    """Return ms of processor of the writer for one epoch."""
-    _, claim = make_job(container)
-    busy_s = time.thread_time()
-    for epoch in range(1, num_epochs + 1):
-        container.attempts.record_epochs(claim, [make_report(claim, epoch, num_epochs, **dict.fromkeys(VALUE_FIELDS, 1 / epoch))])
-    return 1000 * (time.thread_time() - busy_s) / num_epochs
-
-
 def plan(stages: Stages, demand: Demand) -> dict[str, dict[str, float]]:
-    """Return how many of each the demand needs: as it is, and with batches, writers that share flushes, partitions and coalescing."""
-    commits = demand.rows_per_s / ROWS_A_TRANSACTION
-    frames_today = demand.viewers * demand.rows_per_s / demand.jobs
+    """Return what the demand needs: with today's code, with the plan, and with the plan in bulk (COPY) where that differs.
+
+    Today each row is an epoch: a transaction, an event, and a frame for each viewer. All of it is arithmetic.
+    """
+    batches = demand.rows_per_s / ROWS_A_TRANSACTION
     frames = demand.viewers * min(FRAMES_A_VIEWER_S, demand.rows_per_s / demand.jobs)
-    tail_cores, socket_cores = stages.tail_us / 1e6, stages.delivery_us / 1e6 / USE
-    tb_a_day = 86_400 * demand.rows_per_s * stages.epoch_bytes / 1e12
-    return {
-        "databases, for their commits": {
-            "today": demand.rows_per_s / stages.commits_per_s / USE,
-            "planned": commits / stages.free_commits_per_s / USE,
-        },
-        "databases, for their rows": {
-            "today": demand.rows_per_s / stages.commits_per_s / USE,
-            "planned": demand.rows_per_s / stages.bulk_rows_per_s,
-        },
-        "cores to tail the whole log": {"today": demand.rows_per_s * tail_cores, "planned": commits * tail_cores},
-        "cores to write to sockets": {"today": frames_today * socket_cores, "planned": frames * socket_cores},
-        "TB a day": {"today": tb_a_day, "planned": tb_a_day},
+    views = demand.viewers * VIEWS_A_VIEWER_S
+    event_bytes = stages.epoch_bytes - stages.row_bytes
+    # A transaction of one epoch does the job's row, the event and the commit; its one row is counted twice.
+    bulk_ms = stages.database_ms + ROWS_A_TRANSACTION * stages.copy_us / 1000
+
+    def column(transactions: float, database_ms: float, wal_bytes: float, worker_ms: float, frames: float) -> dict[str, float]:
+        cores = transactions * database_ms / 1000 / USE
+        disk_bytes = demand.rows_per_s * stages.row_bytes + transactions * event_bytes
+        socket_cores = frames * stages.delivery_us / 1e6 / USE
+        return {
+            "transactions a second": transactions,
+            "database cores": cores,
+            f"database nodes of {NODE_CORES} cores": math.ceil(cores / NODE_CORES),
+            "WAL to one set of replicas, Mbit/s": transactions * wal_bytes * 8 / 1e6,
+            "a worker's processor for one job, %": 100 * transactions / demand.jobs * worker_ms / 1000,
+            "database connections without a pooler, GB": demand.jobs * JOB_CONNECTIONS * stages.backend_mb / 1000,
+            "disk, TB a day": 86_400 * disk_bytes / 1e12,
+            "frames to sockets a second": frames,
+            "API processes (a core each) for sockets": math.ceil(socket_cores),
+            "network to sockets, Mbit/s": frames * stages.frame_bytes * 8 / 1e6,
+            "reading the whole log, % of each API process": 100 * transactions * stages.tail_us / 1e6,
+            "memory for sockets, GB": demand.viewers * stages.socket_kb / 1e6,
+            "API processes for views": math.ceil(views * stages.view_ms / 1000 / USE),
+            "database cores for views": views * stages.view_database_ms / 1000 / USE,
+            "network of views, Mbit/s": views * stages.view_kb * 8 / 1000,
+        }
+
+    today = column(
+        demand.rows_per_s, stages.database_ms, stages.wal_bytes, stages.worker_ms, demand.viewers * demand.rows_per_s / demand.jobs
+    )
+    rows = column(batches, stages.batch_database_ms, stages.batch_wal_bytes, stages.batch_worker_ms, frames)
+    bulk = column(batches, bulk_ms, stages.batch_wal_bytes, stages.batch_worker_ms, frames)
+    return {name: {"today": today[name], "planned": rows[name], "with COPY": bulk[name]} for name in today}
+
+
+def keep(stages: Stages, demand: Demand) -> dict[str, dict[str, float]]:
+    """Return what the plan keeps with its retention, and what that is for one partition."""
+    needs = {name: row["planned"] for name, row in plan(stages, demand).items()}
+    copied = plan(stages, demand)["database cores"]["with COPY"]
+    left_bytes = stages.summary_bytes + KEPT_SHARE * (stages.row_bytes - stages.summary_bytes)
+    whole = {
+        "transactions a second": needs["transactions a second"],
+        "cores for writing, row by row": needs["database cores"],
+        "cores for writing, with COPY": copied,
+        "written to disk (WAL, rows, events), MB/s": needs["WAL to one set of replicas, Mbit/s"] / 8
+        + needs["disk, TB a day"] * 1e6 / 86_400,
+        "WAL to each replica, Mbit/s": needs["WAL to one set of replicas, Mbit/s"],
+        f"disk for {RAW_DAYS} days of rows and events, TB": RAW_DAYS * needs["disk, TB a day"],
+        "disk for ever: summaries and one row in a hundred, TB a day": 86_400 * demand.rows_per_s * left_bytes / 1e12,
+        "connections behind poolers, four a core": 4 * NODE_CORES * PARTITIONS,
     }
+    return {"all": whole, f"each of {PARTITIONS}": {name: value / PARTITIONS for name, value in whole.items()}}
 
 
 def saturation(stages: Stages, viewers_a_job: float, rate_per_job_s: float) -> dict[str, float]:
     """Return the number of jobs at which each stage of one node is full."""
-    return {
-        "commit": stages.commits_per_s / rate_per_job_s,
-        "tail": 1e6 / stages.tail_us / rate_per_job_s,
-        "sockets": 1e6 / (stages.delivery_us * max(viewers_a_job, 1e-9)) / rate_per_job_s,
+    api_us = stages.tail_us + viewers_a_job * stages.delivery_us
+    found = {
+        "commits, one epoch each (writers on the same cores)": stages.epochs_per_s,
+        f"commits, up to {EPOCHS_BEHIND} epochs each": stages.behind_epochs_per_s,
+        "one API process: reading the log": 1e6 / stages.tail_us,
+        "one API process: reading the log and writing to sockets": 1e6 / api_us,
     }
+    if stages.database_ms:
+        found[f"PostgreSQL's connections as installed, {JOB_CONNECTIONS} a job (a setting)"] = (
+            rate_per_job_s * DEFAULT_CONNECTIONS / JOB_CONNECTIONS
+        )
+        found[f"PostgreSQL's processor, {NODE_CORES} cores of its own"] = NODE_CORES * 1000 / stages.database_ms
+    return {name: rate / rate_per_job_s for name, rate in found.items()}
+
+
+def make_dearer(stages: Stages, factor: float) -> Stages:
+    """Return the stages with every time multiplied."""
+    rates = {name: value / factor for name, value in asdict(stages).items() if name.endswith("_per_s")}
+    times = {name: value * factor for name, value in asdict(stages).items() if name.endswith(("_ms", "_us"))}
+    return replace(stages, **rates, **times)
 
 
 def simulate(
     stages: Stages, jobs: int, viewers_a_job: float, rate_per_job_s: float, seconds: float = 20, seed: int = 0
 ) -> dict[str, float]:
-    """Send events at random moments through commit, tail and sockets, one node each; return the lag in ms and how full each stage is.
+    """Send epochs at random moments through the database and one API process; return the lag in ms and how full each is.
 
-    Tail and sockets share the one event loop of an API process, so they are one server with the sum of both costs.
+    The database is one server with the measured rate. A job has one transaction at a time, which takes all that waits by then, 64 at most,
+    as the worker's scribe does. Reading the log and writing to sockets share the one event loop of an API process, so they are one server
+    with the sum of both costs.
     """
     chance = random.Random(seed)
-    commit_s = 1 / stages.commits_per_s
+    first_s = 1 / stages.epochs_per_s
+    further_s = max(0.0, (EPOCHS_BEHIND / stages.behind_epochs_per_s - first_s) / (EPOCHS_BEHIND - 1))
+    further_wait_s = max(0.0, stages.lone_ms / 1000 - first_s)  # transactions that share a flush each wait for all of it
     api_s = (stages.tail_us + viewers_a_job * stages.delivery_us) / 1e6
-    at = commit_free = api_free = 0.0
-    lags: list[float] = []
+    arrivals: deque[tuple[float, int]] = deque()
+    at = chance.expovariate(jobs * rate_per_job_s)
     while at < seconds:
+        arrivals.append((at, chance.randrange(jobs)))
         at += chance.expovariate(jobs * rate_per_job_s)
-        commit_free = max(at, commit_free) + commit_s
-        api_free = max(commit_free, api_free) + api_s
-        lags.append(api_free - at)
+    waiting: dict[int, deque[float]] = {}
+    turns: deque[int] = deque()
+    database_free = api_free = database_busy = 0.0
+    lags: list[float] = []
+    num_transactions = 0
+    while arrivals or turns:
+        if not turns:
+            database_free = max(database_free, arrivals[0][0])
+        while arrivals and arrivals[0][0] <= database_free:
+            began, job = arrivals.popleft()
+            if not waiting.setdefault(job, deque()):
+                turns.append(job)
+            waiting[job].append(began)
+        job = turns.popleft()
+        taken = [waiting[job].popleft() for _ in range(min(EPOCHS_BEHIND, len(waiting[job])))]
+        if waiting[job]:
+            turns.append(job)
+        spent = first_s + further_s * (len(taken) - 1)
+        database_free += spent
+        database_busy += spent
+        num_transactions += 1
+        api_free = max(database_free + further_wait_s, api_free)
+        for began in taken:
+            api_free += api_s
+            lags.append(api_free - began)
     lags.sort()
-    load = jobs * rate_per_job_s
     return {
         "lag_ms": 1000 * lags[len(lags) // 2],
         "lag_p95_ms": 1000 * lags[int(0.95 * len(lags))],
-        "commit_percent": 100 * load * commit_s,
-        "api_percent": 100 * load * api_s,
+        "epochs a transaction": len(lags) / num_transactions,
+        "database_percent": 100 * database_busy / max(seconds, database_free),
+        "api_percent": 100 * jobs * rate_per_job_s * api_s,
     }
 
 
-MEASURED = Stages(
-    commits_per_s=69.8, free_commits_per_s=3144, bulk_rows_per_s=10_000, tail_us=14.5, delivery_us=13, epoch_bytes=1731, writer_ms=0.8
-)
+def read_measured() -> tuple[dict[str, Any], dict[str, Stages]]:
+    """Return what was measured last: all of it, and the stages of each database."""
+    known = json.loads(MEASURED.read_text())
+    return known, {name: Stages(**known[name]["stages"]) for name in ("SQLite", "PostgreSQL")}
+
+
+def measure(name: str, url: str, rounds: int) -> None:
+    """Take one database's figures anew and remember them."""
+    load = os.getloadavg()[0]
+    found = [asdict(stages) for stages in measure_rounds(url, rounds)]
+    known = json.loads(MEASURED.read_text()) if MEASURED.exists() else {}
+    known[name] = {
+        "about": f"{datetime.now(UTC):%Y-%m-%d}, {describe_machine()}, load {load:.0f} to {os.getloadavg()[0]:.0f}",
+        "stages": {key: statistics.median(one[key] for one in found) for key in found[0]},
+        "least": {key: min(one[key] for one in found) for key in found[0]},
+        "most": {key: max(one[key] for one in found) for key in found[0]},
+    }
+    if url:
+        known["lock"] = measure_lock(url)
+        known["flush"] = measure_flush(url)
+    MEASURED.write_text(json.dumps(known, indent=1) + "\n")
+
+
+ROWS: Final[dict[str, tuple[str, float]]] = {
+    "lone_ms": ("one writer: an epoch until it is durable, ms", 1),
+    "epochs_per_s": ("16 writers: epochs a second, one a transaction", 1),
+    "behind_epochs_per_s": ("16 writers: epochs a second, 64 a transaction (jobs that are behind)", 1),
+    "batch_rows_per_s": ("16 writers: rows a second, 100 rows and one event a transaction (the plan)", 1),
+    "fsync_ms": ("one flush of the disk beside it, ms", 1),
+    "worker_ms": ("*a worker's processor for an epoch, ms*", 1),
+    "database_ms": ("*PostgreSQL's for the same, ms*", 1),
+    "batch_worker_ms": ("*a worker's for 100 rows and one event, ms*", 1),
+    "batch_database_ms": ("*PostgreSQL's for the same, ms*", 1),
+    "copy_us": ("*PostgreSQL's for one row by COPY, 100 at once, us*", 1),
+    "tail_us": ("*a server's to read one event of the log, us*", 1),
+    "delivery_us": ("*a server's for one event at one of 1 000 sockets, us*", 1),
+    "view_ms": ("*a server's for one chart, 800 points of 30 000 epochs, ms*", 1),
+    "view_database_ms": ("*PostgreSQL's for the same, ms*", 1),
+    "epoch_bytes": ("disk for an epoch and its event, kB", 1000),
+    "row_bytes": ("disk for a row without an event, kB", 1000),
+    "summary_bytes": ("of which summaries, kB", 1000),
+    "wal_bytes": ("written ahead (WAL) for an epoch, kB", 1000),
+    "batch_wal_bytes": ("the same for 100 rows and one event, kB", 1000),
+    "frame_bytes": ("one event on a socket, kB", 1000),
+    "view_kb": ("one chart's answer, compressed, kB", 1),
+    "socket_kb": ("a server's memory for a socket, kB", 1),
+}
+"""What the page says of each stage, and what to divide it by. In italics: processor time."""
+
+
+def number(value: float) -> str:
+    """Return the digits that matter, thousands apart."""
+    if value == 0:
+        return "-"
+    if abs(value) >= 1000:
+        digits = 3 - math.ceil(math.log10(abs(value)))
+        return f"{round(value, digits):,.0f}".replace(",", " ")
+    return f"{value:.0f}" if abs(value) >= 100 else f"{value:.2g}"
+
+
+def tabulate(head: str, columns: dict[str, dict[str, float]]) -> list[str]:
+    """Return a table of these columns."""
+    names = dict.fromkeys(name for column in columns.values() for name in column)
+    rows = [[name, *(number(column[name]) if name in column else "" for column in columns.values())] for name in names]
+    return [f"| {' | '.join([head, *columns])} |", "|---" * (1 + len(columns)) + "|", *(f"| {' | '.join(row)} |" for row in rows)]
+
+
+def say(value: float, known: dict[str, Any], key: str, unit: float) -> str:
+    """Return a cell of what was measured: the median, and in brackets the least and the most."""
+    least, most = (number(known[end][key] / unit) for end in ("least", "most"))
+    return number(value) + ("" if least == most else f" ({least} to {most})")
+
+
+def write_sections() -> dict[str, list[str]]:
+    """Return the tables of the page."""
+    known, stages = read_measured()
+    measured = [f"{known['SQLite']['about']} (SQLite) and {known['PostgreSQL']['about'].split(', ')[-1]} (PostgreSQL).", ""]
+    measured += ["| measured, median of 3 (least to most) | SQLite | PostgreSQL |", "|---|---|---|"]
+    for key, (name, unit) in ROWS.items():
+        cells = [say(getattr(one, key) / unit, known[db], key, unit) for db, one in stages.items()]
+        measured.append(f"| {name} | {' | '.join(cells)} |")
+    titles = {
+        "exclusive": "exclusive lock, bell within (before)",
+        "bell_inside": "shared locks, bell within",
+        "shared": "shared locks, bell after (today)",
+        "free": "neither",
+    }
+    lock = {titles[way]: {writers: row[way] for writers, row in known["lock"].items()} for way in WAYS}
+    lock["today / before"] = {writers: row["shared"] / row["exclusive"] for writers, row in known["lock"].items()}
+    postgresql, demand = stages["PostgreSQL"], Demand()
+    planned, dearer = plan(postgresql, demand), plan(make_dearer(postgresql, 2), demand)
+    needs = {
+        "today's code": {name: row["today"] for name, row in planned.items()},
+        "plan": {name: row["planned"] for name, row in planned.items()},
+        "plan with COPY": {name: row["with COPY"] for name, row in planned.items()},
+        "with COPY, every time twice": {name: row["with COPY"] for name, row in dearer.items()},
+    }
+    full = {
+        "SQLite": saturation(stages["SQLite"], 10, 1),
+        "PostgreSQL": saturation(postgresql, 10, 1),
+        "PostgreSQL, every time twice": saturation(make_dearer(postgresql, 2), 10, 1),
+    }
+    simulated = ["| jobs | " + " | ".join(f"{name}: lag, p95 | epochs a transaction | database, API busy" for name in stages) + " |"]
+    simulated.append("|---" * 7 + "|")
+    for jobs in SIZES:
+        cells = []
+        for one in stages.values():
+            row = simulate(one, jobs, 10, 1)
+            lags = f"{number(row['lag_ms'])}, {number(row['lag_p95_ms'])} ms"
+            busy = f"{row['database_percent']:.0f} %, {row['api_percent']:.0f} %"
+            cells.append(f"{lags} | {row['epochs a transaction']:.1f} | {busy}")
+        simulated.append(f"| {number(jobs)} | {' | '.join(cells)} |")
+    on, off = known["flush"]["on"], known["flush"]["off"]
+    flush = (
+        f"PostgreSQL, 16 writers, three rounds in turns: {number(on['epochs_per_s'])} epochs/s where each commit waits for the disk, "
+        f"{number(off['epochs_per_s'])} where none does (`synchronous_commit=off`); worker and database took {number(on['busy_ms'])} ms of "
+        f"processor for each, {number(on['epochs_per_s'] * on['busy_ms'] / 1000)} of the two cores, and neighbours the rest."
+    )
+    about_lock = (
+        "The order of positions alone: one bare row a transaction, commits a second, medians of three rounds (`bench/commit_lock.py`):"
+    )
+    about_simulation = "Simulated, 20 s, epochs at random moments, one database at the measured rate and one API process:"
+    return {
+        "measured": [*measured, "", flush, "", about_lock, "", *tabulate("writers", lock)],
+        "full": [*tabulate("full at so many jobs", full), "", about_simulation, "", *simulated],
+        "needs": [
+            *tabulate("10 000 jobs, 1 000 000 rows/s, 100 000 viewers", needs),
+            "",
+            *tabulate("the plan's partitions", keep(postgresql, demand)),
+        ],
+    }
 
 
 def main() -> None:
     parser = argparse.ArgumentParser()
+    parser.add_argument("--measure", choices=["SQLite", "PostgreSQL"])
     parser.add_argument("--database-url", default="")
-    parser.add_argument("--writers", type=int, default=4)
-    parser.add_argument("--epochs", type=int, default=200)
-    parser.add_argument("--no-measure", action="store_true")
-    parser.add_argument("--jobs", type=int, nargs="*", default=[10, 100, 300, 1000, 3000, 10_000])
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--write", action="store_true", help="write the tables of docs/discussions/scale.md")
     options = parser.parse_args()
-    stages = MEASURED
-    if not options.no_measure:
-        with tempfile.TemporaryDirectory() as name:
-            stages = measure_stages(Path(name), options.database_url, options.writers, options.epochs)
-    say(stages, options.jobs, "PostgreSQL" if options.database_url else "SQLite")
-
-
-def say(stages: Stages, jobs: Sequence[int], name: str) -> None:
-    demand = Demand()
-    print_table(f"stages of one event's way ({name})", {"measured": asdict(stages)})
-    print_table(f"nodes for {demand.jobs} jobs, {demand.rows_per_s:g} rows/s, {demand.viewers} viewers", plan(stages, demand))
-    rate, viewers_a_job = 1.0, demand.viewers / demand.jobs
-    print_table(
-        f"full at so many jobs ({rate:g} epoch/s each, {viewers_a_job:g} viewers each)", {"jobs": saturation(stages, viewers_a_job, rate)}
-    )
-    rows = {f"{count} jobs": simulate(stages, count, viewers_a_job, rate) for count in jobs}
-    print_table("simulated, one database and one API process, 20 s", rows)
+    if (options.measure == "PostgreSQL") != bool(options.database_url):
+        parser.error("--database-url goes with --measure PostgreSQL, and only with it")
+    if options.measure:
+        measure(options.measure, options.database_url, options.rounds)
+    for name, stages in read_measured()[1].items():
+        print_table(f"stages of one event's way ({name})", {key: {"median": value} for key, value in asdict(stages).items()})
+    for name, lines in write_sections().items():
+        print("\n".join(["", *lines]))
+        if options.write:
+            replace_section(PAGE, f"scale {name}", lines)
 
 
 if __name__ == "__main__":

@@ -26,6 +26,15 @@ from tests.instance import find_free_port, wait_until
 from tests.serving import NOW
 
 
+def busy_s(pid: int) -> float:
+    """Return the s of processor that a process took so far."""
+    if sys.platform == "linux":
+        # The process's own clock, in nanoseconds (what clock_getcpuclockid returns); what psutil reads counts in ticks of 10 ms.
+        return time.clock_gettime((~pid << 3) | 2)
+    times = psutil.Process(pid).cpu_times()
+    return float(times.user + times.system)
+
+
 @dataclass
 class Server:
     """One running API and what it costs."""
@@ -35,8 +44,7 @@ class Server:
 
     def busy_s(self) -> float:
         """Return the s of processor that it took so far."""
-        times = psutil.Process(self.pid).cpu_times()
-        return float(times.user + times.system)
+        return busy_s(self.pid)
 
     def read(self, path: str, *, times: int, gzip: bool = False) -> dict[str, float]:
         """Return ms of ``times`` reads over one connection after a first one, ms of the server's processor each, and kB."""

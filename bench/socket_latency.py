@@ -20,6 +20,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import psutil
+
 from bench.reporting import print_table, summarize
 from bench.serving import Server, make_job, serve
 from heimdall.bootstrap import Container
@@ -35,10 +37,12 @@ class Arrivals:
     committed: dict[int, float] = field(default_factory=dict)
     received: list[tuple[int, float]] = field(default_factory=list)
     expected: int = 0
+    num_bytes: int = 0
     is_complete: asyncio.Event = field(default_factory=asyncio.Event)
 
-    def note(self, seq: int) -> None:
+    def note(self, seq: int, num_bytes: int) -> None:
         """Take one arrival."""
+        self.num_bytes += num_bytes
         self.received.append((seq, time.perf_counter()))
         if len(self.received) >= self.expected:
             self.is_complete.set()
@@ -51,7 +55,7 @@ class Arrivals:
 class Client(asyncio.Protocol):
     """The least that a WebSocket client can be, so that a thousand of them measure the server and not themselves."""
 
-    def __init__(self, request: bytes, on_event: Callable[[int], None]) -> None:
+    def __init__(self, request: bytes, on_event: Callable[[int, int], None]) -> None:
         self._request = request
         self._on_event = on_event
         self._buffer = b""
@@ -78,7 +82,7 @@ class Client(asyncio.Protocol):
             payload, self._buffer = self._buffer[start : start + length], self._buffer[start + length :]
             found = _SEQ.search(payload)
             if found is not None:
-                self._on_event(int(found.group(1)))
+                self._on_event(int(found.group(1)), start + length)
             elif b'"connected"' in payload and not self.connected.done():
                 self.connected.set_result(None)
 
@@ -91,6 +95,10 @@ class Round:
     deliveries_per_s: float
     server_us: float
     """us of the server's processor for one delivery: what a busy neighbour changes least."""
+    frame_bytes: float
+    """Of one event on the wire."""
+    socket_kb: float
+    """kB that the server's memory grew by for each socket that was opened."""
 
 
 async def measure(container: Container, server: Server, *, num_clients: int, num_events: int, gap_s: float) -> Round:
@@ -104,6 +112,7 @@ async def measure(container: Container, server: Server, *, num_clients: int, num
     ).encode()
     loop = asyncio.get_running_loop()
     clients = []
+    memory_bytes = psutil.Process(server.pid).memory_info().rss
     for start in range(0, num_clients, 100):
         batch = [
             (await loop.create_connection(lambda: Client(request, arrivals.note), "127.0.0.1", server.port))[1]
@@ -119,6 +128,7 @@ async def measure(container: Container, server: Server, *, num_clients: int, num
             arrivals.committed[epoch + 2] = time.perf_counter()
             time.sleep(gap_s)
 
+    socket_kb = (psutil.Process(server.pid).memory_info().rss - memory_bytes) / num_clients / 1000
     busy_before_s = server.busy_s()
     started_at = time.perf_counter()
     worker = threading.Thread(target=commit)
@@ -130,7 +140,9 @@ async def measure(container: Container, server: Server, *, num_clients: int, num
     for client in clients:
         if client.transport is not None:
             client.transport.close()
-    return Round(arrivals.delays_ms(), len(arrivals.received) / elapsed_s, server_us)
+    return Round(
+        arrivals.delays_ms(), len(arrivals.received) / elapsed_s, server_us, arrivals.num_bytes / len(arrivals.received), socket_kb
+    )
 
 
 def main() -> None:
