@@ -9,8 +9,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from itertools import islice
+from typing import Any, Final
 
+import orjson
 from sqlalchemy import Connection
 
 from heimdall.storage.dialects import Dialect
@@ -56,9 +58,13 @@ class DriverStatement:
         self, connection: Connection, dialect: Dialect, values: Mapping[str, Any], *, size: int
     ) -> Iterator[list[tuple[Any, ...]]]:
         """Execute and yield every row, ``size`` at a time."""
-        cursor = self._execute(connection, dialect, values)
-        while rows := cursor.fetchmany(size):
-            yield rows
+        if dialect.is_sqlite:
+            rows = self._execute(connection, dialect, values)
+        else:
+            # The server goes on while these rows are used.
+            rows = connection.connection.driver_connection.cursor().stream(self._texts[dialect.name], values, binary=True, size=size)  # type: ignore[union-attr]
+        while chunk := list(islice(rows, size)):
+            yield chunk
 
     def _execute(self, connection: Connection, dialect: Dialect, values: Mapping[str, Any]) -> Any:  # noqa: ANN401
         driver: Any = connection.connection.driver_connection
@@ -73,3 +79,17 @@ def instant_value(dialect: Dialect, value: datetime | None) -> Any:  # noqa: ANN
     if value is None or not dialect.is_sqlite:
         return value
     return value.astimezone(UTC).isoformat(timespec="microseconds")
+
+
+_UTC_Z: Final = orjson.OPT_NAIVE_UTC | orjson.OPT_UTC_Z
+
+
+def format_instants(dialect: Dialect, values: Sequence[Any]) -> list[str]:
+    """Return what ``format_instant`` says of a column of instants, which PostgreSQL must give without its time zone, in UTC.
+
+    All at once, because one by one it costs more than everything else about a row.
+    """
+    if dialect.is_sqlite:
+        return [f"{text[:26]}Z" for text in values]
+    texts = orjson.dumps(values, option=_UTC_Z)[2:-2].decode().split('","')
+    return [text if len(text) == len("2026-01-01T00:00:00.000001Z") else f"{text[:-1]}.000000Z" for text in texts]
