@@ -98,6 +98,27 @@ def test_plain_rows_are_what_the_entities_say(store: Store) -> None:
         assert tx.metrics.find_bounds(job.id, since_epoch=4) is None
 
 
+def test_a_reader_that_gives_up_leaves_nothing_behind(store: Store) -> None:
+    job = add(store, a_job())
+    with store.write() as tx:
+        tx.metrics.put(*(a_metric(job.id, epoch) for epoch in range(1, 4101)))
+    begun = []
+
+    def give_up(error: Exception | None) -> None:
+        with store.read() as tx:
+            begun.append(tx.metrics.iterate_columns(job.id))
+            assert next(begun[-1])[0][0] == 1
+            if error is not None:
+                raise error
+
+    for _ in range(2):
+        give_up(None)
+        with pytest.raises(ZeroDivisionError):
+            give_up(ZeroDivisionError())
+    with store.read() as tx:
+        assert len(rows_of(tx.metrics.iterate_columns(job.id))) == 4100
+
+
 def test_an_overview_is_never_out_of_date(store: Store) -> None:
     """Appended, out of order, written again by a later attempt, cut, copied: a view is the one that the rows alone give."""
     rng = random.Random(7)

@@ -17,6 +17,8 @@ from sqlalchemy import Connection
 
 from heimdall.storage.dialects import Dialect
 
+_STREAM: Final = "heimdall_stream"
+
 
 class DriverStatement:
     """One SQL text with ``:name`` parameters, for both drivers.
@@ -61,8 +63,10 @@ class DriverStatement:
         if dialect.is_sqlite:
             rows = self._execute(connection, dialect, values)
         else:
-            # The server goes on while these rows are used.
-            rows = connection.connection.driver_connection.cursor().stream(self._texts[dialect.name], values, binary=True, size=size)  # type: ignore[union-attr]
+            # The server finds the next rows while these are used.
+            driver: Any = connection.connection.driver_connection
+            rows = driver.cursor().stream(self._texts[dialect.name], values, binary=True, size=size)
+            connection.info[_STREAM] = rows
         while chunk := list(islice(rows, size)):
             yield chunk
 
@@ -72,6 +76,13 @@ class DriverStatement:
             return driver.execute(self._texts[dialect.name], values)
         # In binary a number needs no parsing.
         return driver.execute(self._texts[dialect.name], values, binary=True)
+
+
+def end_stream(connection: Connection) -> None:
+    """End what ``fetch_chunks`` began and its caller did not finish: it keeps the lock that a rollback would wait for."""
+    stream = connection.info.pop(_STREAM, None)
+    if stream is not None:
+        stream.close()
 
 
 def instant_value(dialect: Dialect, value: datetime | None) -> Any:  # noqa: ANN401
