@@ -180,7 +180,7 @@ class MetricRepository(Protocol):
     def iterate_columns(
         self, job_id: str, *, series: Sequence[str] = VALUE_FIELDS, since_epoch: int = 0, until_epoch: int | None = None
     ) -> Iterator[RawColumns]:
-        """Yield the range in order, a few thousand rows at a time; within the transaction."""
+        """Yield the range in order, a few thousand rows at a time. Nothing else is asked of the transaction before the last of them."""
 
     def list_columns(self, job_id: str, epochs: Sequence[int], *, series: Sequence[str] = VALUE_FIELDS) -> RawColumns:
         """Return the named epochs in order."""

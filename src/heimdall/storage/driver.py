@@ -59,7 +59,7 @@ class DriverStatement:
     def fetch_chunks(
         self, connection: Connection, dialect: Dialect, values: Mapping[str, Any], *, size: int
     ) -> Iterator[list[tuple[Any, ...]]]:
-        """Execute and yield every row, ``size`` at a time."""
+        """Execute and yield every row, ``size`` at a time. Only in ``SqlStore.read``, which ends what the caller did not finish."""
         if dialect.is_sqlite:
             rows = self._execute(connection, dialect, values)
         else:
