@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import threading
+from collections.abc import Iterable
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
@@ -17,10 +18,10 @@ from heimdall.domain.errors import (
 )
 from heimdall.domain.events import EventType
 from heimdall.domain.jobs import Job
-from heimdall.domain.metrics import VALUE_FIELDS, TrainingMetric
+from heimdall.domain.metrics import VALUE_FIELDS, RawColumns, TrainingMetric
 from heimdall.domain.ports import Store
 from heimdall.domain.summaries import Overview
-from heimdall.services.metrics import MetricService
+from heimdall.services.metrics import MetricReading, MetricService
 from heimdall.services.thinning import choose_epochs, choose_width
 from heimdall.storage.engines import open_engine, parse_database_url
 from heimdall.storage.tables import metrics
@@ -68,78 +69,111 @@ def test_values_that_are_no_numbers_keep_their_kind(store: Store) -> None:
     assert found.non_finite == {"val_loss": "nan", "grad_norm": "inf", "val_nll": "-inf"}
 
 
+def rows_of(chunks: Iterable[RawColumns]) -> list[Any]:
+    return [row for columns in chunks for row in zip(*columns, strict=True)]
+
+
 def test_plain_rows_are_what_the_entities_say(store: Store) -> None:
     job = add(store, a_job())
     rows = [a_metric(job.id, epoch, val_loss=epoch / 7, grad_norm=float("nan") if epoch == 2 else 1e-300) for epoch in (3, 1, 2)]
-    moved = a_metric(job.id, 4, timestamp=datetime(2026, 1, 2, 3, tzinfo=timezone(timedelta(hours=2))))
+    moved = a_metric(job.id, 4, timestamp=datetime(2026, 1, 2, 3, 4, 5, 60, tzinfo=timezone(timedelta(hours=2))))
     with store.write() as tx:
         for row in (*rows, moved):
             tx.metrics.put(row)
     with store.read() as tx:
-        everything = [row for chunk in tx.metrics.iterate_rows(job.id) for row in chunk]
+        everything = rows_of(tx.metrics.iterate_columns(job.id))
         for raw, row in zip(everything, tx.metrics.find(job.id), strict=True):
             written = row.model_dump(mode="json")
             assert raw[:3] == (row.epoch, written["timestamp"], row.attempt)
             assert raw[3:-1] == tuple(written[name] for name in VALUE_FIELDS)
             assert orjson.loads(raw[-1] or "{}") == row.non_finite
-        some = [row for chunk in tx.metrics.iterate_rows(job.id, series=("val_loss",), since_epoch=1, until_epoch=3) for row in chunk]
+        some = rows_of(tx.metrics.iterate_columns(job.id, series=("val_loss",), since_epoch=1, until_epoch=3))
         assert [(row[0], row[3], len(row)) for row in some] == [(2, 2 / 7, 5), (3, 3 / 7, 5)]
-        assert tx.metrics.list_rows(job.id, [3, 9, 2], series=("val_loss",)) == some
-        assert tx.metrics.list_rows(job.id, []) == []
-        assert tx.metrics.list_rows(job.id, [4, 1, 3, 3]) == [everything[0], *everything[2:]]
-        assert tx.metrics.list_rows(job.id, [4, 900, 1]) == [everything[0], everything[3]]
+        assert rows_of([tx.metrics.list_columns(job.id, [3, 9, 2], series=("val_loss",))]) == some
+        assert tx.metrics.list_columns(job.id, []) == []
+        assert rows_of([tx.metrics.list_columns(job.id, [4, 1, 3, 3])]) == [everything[0], *everything[2:]]
+        assert rows_of([tx.metrics.list_columns(job.id, [4, 900, 1])]) == [everything[0], everything[3]]
         assert tx.metrics.find_bounds(job.id) == (1, 4)
         assert tx.metrics.find_bounds(job.id, since_epoch=1, until_epoch=3) == (2, 3)
         assert tx.metrics.find_bounds(job.id, since_epoch=4) is None
+
+
+def test_a_reader_that_gives_up_leaves_nothing_behind(store: Store) -> None:
+    job = add(store, a_job())
+    with store.write() as tx:
+        tx.metrics.put(*(a_metric(job.id, epoch) for epoch in range(1, 4101)))
+    begun = []
+
+    def give_up(error: Exception | None) -> None:
+        with store.read() as tx:
+            begun.append(tx.metrics.iterate_columns(job.id))
+            assert next(begun[-1])[0][0] == 1
+            if error is not None:
+                raise error
+
+    for _ in range(2):
+        give_up(None)
+        with pytest.raises(ZeroDivisionError):
+            give_up(ZeroDivisionError())
+    with store.read() as tx:
+        assert len(rows_of(tx.metrics.iterate_columns(job.id))) == 4100
 
 
 def test_an_overview_is_never_out_of_date(store: Store) -> None:
     """Appended, out of order, written again by a later attempt, cut, copied: a view is the one that the rows alone give."""
     rng = random.Random(7)
     job, copied = add(store, a_job()), add(store, a_job())
-    series = ("val_loss", "grad_norm", "val_nll")
 
     def row(epoch: int, attempt: int) -> TrainingMetric:
         values = {"val_loss": rng.choice([rng.random(), 0.5, float("nan"), None]), "grad_norm": rng.random()}
         return a_metric(job.id, epoch, attempt=attempt, **values)
 
-    def check(job_id: str) -> None:
+    def check(job_id: str, series: tuple[str, ...]) -> None:
         with store.read() as tx:
             bounds = tx.metrics.find_bounds(job_id)
             assert bounds is not None
             for since, until in ((bounds[0] - 1, bounds[1]), (rng.randrange(200), rng.randrange(300, bounds[1]))):
-                rows = [
-                    (epoch, *rest)
-                    for chunk in tx.metrics.iterate_rows(job_id, series=series, since_epoch=since, until_epoch=until)
-                    for epoch, _, _, *rest in chunk
-                ]
+                chunks = tx.metrics.iterate_columns(job_id, series=series, since_epoch=since, until_epoch=until)
+                rows = [(epoch, *rest) for epoch, _, _, *rest in rows_of(chunks)]
                 for max_points in (20, 300):
                     ends = (rows[0][0], rows[-1][0], max_points)
-                    found = tx.metrics.overview(job_id, series=series, since_epoch=since, until_epoch=until, max_width=choose_width(*ends))
-                    assert choose_epochs(found, series, *ends) == choose_epochs(Overview([], [], rows), series, *ends)
+                    finest = choose_width(*ends)
+                    plain = choose_epochs(Overview([], [], rows), series, *ends, finest)
+                    found = tx.metrics.overview(job_id, series=series, since_epoch=since, until_epoch=until, max_width=finest)
+                    assert choose_epochs(found, series, *ends, finest) == plain
+                    if len(rows) > max_points:
+                        reading = MetricReading(tx, job_id)
+                        view = reading.iterate(series=series, since_epoch=since, until_epoch=until, max_points=max_points)
+                        assert [row[0] for row in rows_of(view)] == plain[0]
 
+    few = ("val_loss", "grad_norm", "val_nll")
     epochs = list(range(1, 1000))
     epochs[100:110] = reversed(epochs[100:110])
     del epochs[500:520]
     with store.write() as tx:
         for epoch in epochs:
             tx.metrics.put(row(epoch, 1))
-    check(job.id)
+    check(job.id, few)
+    check(job.id, VALUE_FIELDS)
     for first, last in ((301, 310), (311, 700), (701, 1100)):
         with store.write() as tx:
             for start in range(first, last + 1, 50):
                 tx.metrics.put(*(row(epoch, 2) for epoch in range(start, min(start + 50, last + 1))))
             tx.metrics.put(row(17, 1))
-        check(job.id)
+        check(job.id, few)
+        check(job.id, VALUE_FIELDS)
     with store.write() as tx:
         tx.metrics.copy(job.id, copied.id, until_epoch=777)
         tx.metrics.delete_after(job.id, 611)
-    check(job.id)
-    check(copied.id)
+    check(job.id, few)
+    check(job.id, VALUE_FIELDS)
+    check(copied.id, few)
+    check(copied.id, VALUE_FIELDS)
     with store.write() as tx:
         for epoch in range(612, 640):
             tx.metrics.put(row(epoch, 3))
-    check(job.id)
+    check(job.id, few)
+    check(job.id, VALUE_FIELDS)
 
 
 def test_rows_that_came_without_summaries_get_them(backend: Backend) -> None:
@@ -155,7 +189,7 @@ def test_rows_that_came_without_summaries_get_them(backend: Backend) -> None:
     engine.dispose()
 
     def view() -> list[Any]:
-        return [row for rows in MetricService(store=store).iterate(job.id, series=("val_loss",), max_points=50) for row in rows]
+        return rows_of(MetricService(store=store).iterate(job.id, series=("val_loss",), max_points=50))
 
     def look() -> Overview:
         with store.read() as tx:

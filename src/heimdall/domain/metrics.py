@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any, Final
 
 from pydantic import Field, model_validator
@@ -27,9 +28,9 @@ VALUE_FIELDS: Final = (
 """The numeric series of a metric row, in the order of storage, CSV and charts."""
 
 
-RawRow = tuple[Any, ...]
-"""A row without an object around it: epoch, instant as ISO 8601 text with ``Z``, attempt, the values of the series that
-were asked for in their order, then ``non_finite`` as JSON text or None."""
+RawColumns = list[Sequence[Any]]
+"""Rows without objects around them, column by column: epochs, instants as ISO 8601 texts with ``Z``, attempts, the values of
+each series that was asked for in their order, then ``non_finite`` as JSON texts or None. No rows are no columns."""
 
 
 def name_non_finite(value: float) -> str | None:

@@ -19,7 +19,7 @@ from heimdall.domain.datasets import Dataset
 from heimdall.domain.event_log import EventRepository
 from heimdall.domain.events import Tick
 from heimdall.domain.jobs import Claim, DeviceInfo, Job, JobStatus, PendingAction
-from heimdall.domain.metrics import VALUE_FIELDS, RawRow, TrainingMetric
+from heimdall.domain.metrics import VALUE_FIELDS, RawColumns, TrainingMetric
 from heimdall.domain.models import Examination, OnCheck, TrainedModel, TrainedModelDetail
 from heimdall.domain.summaries import Overview
 from heimdall.domain.upkeep import UpkeepRepository
@@ -177,13 +177,13 @@ class MetricRepository(Protocol):
     def list_epochs(self, job_id: str, epochs: Sequence[int]) -> list[TrainingMetric]:
         """Return the named epochs in order."""
 
-    def iterate_rows(
+    def iterate_columns(
         self, job_id: str, *, series: Sequence[str] = VALUE_FIELDS, since_epoch: int = 0, until_epoch: int | None = None
-    ) -> Iterator[list[RawRow]]:
-        """Yield the range in order as plain rows, a few thousand at a time; within the transaction."""
+    ) -> Iterator[RawColumns]:
+        """Yield the range in order, a few thousand rows at a time. Nothing else is asked of the transaction before the last of them."""
 
-    def list_rows(self, job_id: str, epochs: Sequence[int], *, series: Sequence[str] = VALUE_FIELDS) -> list[RawRow]:
-        """Return the named epochs in order as plain rows."""
+    def list_columns(self, job_id: str, epochs: Sequence[int], *, series: Sequence[str] = VALUE_FIELDS) -> RawColumns:
+        """Return the named epochs in order."""
 
     def find_bounds(self, job_id: str, *, since_epoch: int = 0, until_epoch: int | None = None) -> tuple[int, int] | None:
         """Return the first and the last epoch of the range, None where it has no row."""

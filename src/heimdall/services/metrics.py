@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from typing import Final
+from typing import Any, Final
 
 import orjson
 
 from heimdall.domain.errors import HeimdallError
-from heimdall.domain.metrics import VALUE_FIELDS, RawRow
+from heimdall.domain.metrics import VALUE_FIELDS, RawColumns
 from heimdall.domain.ports import Store, Transaction
+from heimdall.domain.summaries import Overview
 from heimdall.services.thinning import choose_epochs, choose_width
 
 MIN_POINTS: Final = 10
@@ -46,8 +47,8 @@ class MetricReading:
 
     def iterate(
         self, *, series: Sequence[str] = VALUE_FIELDS, since_epoch: int = 0, until_epoch: int | None = None, max_points: int | None = None
-    ) -> Iterator[list[RawRow]]:
-        """Yield rows with ``since_epoch < epoch <= until_epoch`` in order, some thousands at a time.
+    ) -> Iterator[RawColumns]:
+        """Yield rows with ``since_epoch < epoch <= until_epoch`` in order, some thousands at a time, column by column.
 
         Parameters
         ----------
@@ -63,15 +64,26 @@ class MetricReading:
         rows = self._tx.metrics
         bounds = None if max_points is None else rows.find_bounds(self._job_id, since_epoch=since_epoch, until_epoch=until_epoch)
         if max_points is None or bounds is None or bounds[1] - bounds[0] < max_points:
-            yield from rows.iterate_rows(self._job_id, series=series, since_epoch=since_epoch, until_epoch=until_epoch)
+            yield from rows.iterate_columns(self._job_id, series=series, since_epoch=since_epoch, until_epoch=until_epoch)
             return
         first, last = bounds
-        width = choose_width(first, last, max_points)
-        overview = rows.overview(self._job_id, series=series, since_epoch=first - 1, until_epoch=last, max_width=width)
+
+        def look(max_width: int) -> Overview:
+            return rows.overview(self._job_id, series=series, since_epoch=first - 1, until_epoch=last, max_width=max_width)
+
+        finest = choose_width(first, last, max_points)
+        # Where each series has extremes of its own, as noise has, four times this width is the answer. Where this one does not fit,
+        # nothing finer does, and a few times as many summaries need not be read.
+        coarse = max(finest, choose_width(first, last, max(2, max_points // len(series))) // 4)
+        overview = look(coarse)
         if not overview.bodies and len(overview.rows) <= max_points:
-            yield from rows.iterate_rows(self._job_id, series=series, since_epoch=since_epoch, until_epoch=until_epoch)
+            yield from rows.iterate_columns(self._job_id, series=series, since_epoch=since_epoch, until_epoch=until_epoch)
         else:
-            yield rows.list_rows(self._job_id, choose_epochs(overview, series, first, last, max_points), series=series)
+            tried = coarse if overview.bodies else finest
+            epochs, width = choose_epochs(overview, series, first, last, max_points, tried)
+            if width == tried > finest:
+                epochs, _ = choose_epochs(look(finest), series, first, last, max_points, finest)
+            yield rows.list_columns(self._job_id, epochs, series=series)
         if len(overview.rows) > _MAX_PLAIN_ROWS:
             self.unsummarized = bounds
 
@@ -101,7 +113,7 @@ class MetricService:
         since_epoch: int = 0,
         until_epoch: int | None = None,
         max_points: int | None = None,
-    ) -> Iterator[list[RawRow]]:
+    ) -> Iterator[RawColumns]:
         """Yield what :meth:`MetricReading.iterate` does, in a transaction of its own: the caller takes it in one go. NotFoundError."""
         with self.open(job_id) as reading:
             yield from reading.iterate(series=series, since_epoch=since_epoch, until_epoch=until_epoch, max_points=max_points)
@@ -117,9 +129,9 @@ class MetricService:
             last = tx.jobs.get(job_id).total_epochs
         while since < last:
             with self._store.read() as tx:
-                chunks = list(tx.metrics.iterate_rows(job_id, since_epoch=since, until_epoch=since + _CSV_EPOCHS))
+                chunks = list(tx.metrics.iterate_columns(job_id, since_epoch=since, until_epoch=since + _CSV_EPOCHS))
             since += _CSV_EPOCHS
-            yield "".join(_write_csv_row(row) for rows in chunks for row in rows).encode()
+            yield "".join(_write_csv_row(row) for columns in chunks for row in zip(*columns, strict=True)).encode()
 
     def _summarize(self, job_id: str, first: int, last: int) -> None:
         for since in range(first - 1, last, _EPOCHS_PER_WRITE):
@@ -128,7 +140,7 @@ class MetricService:
                 tx.metrics.summarize(job_id, since_epoch=since, until_epoch=min(last, since + _EPOCHS_PER_WRITE))
 
 
-def _write_csv_row(row: RawRow) -> str:
+def _write_csv_row(row: tuple[Any, ...]) -> str:
     epoch, instant, attempt, *values, non_finite = row
     kinds = orjson.loads(non_finite) if non_finite else {}
     texts = (kinds.get(name) or _write_number(value) for name, value in zip(VALUE_FIELDS, values, strict=True))

@@ -37,18 +37,19 @@ class _Pieces:
     """First epoch named in ``non_finite`` and the negated last, first epoch without a value and the negated last; ``_NEVER``."""
 
 
-def choose_epochs(overview: Overview, series: Sequence[str], first: int, last: int, max_points: int) -> list[int]:
-    """Return the epochs to keep, in order.
+def choose_epochs(overview: Overview, series: Sequence[str], first: int, last: int, max_points: int, finest: int) -> tuple[list[int], int]:
+    """Return the epochs to keep, in order, and the width of the buckets that they stand for.
 
     The range is cut into buckets of equal width, aligned to multiples of it. Of each series and bucket are kept the
     epoch of the minimum, that of the maximum, and, as marks, the first and last epoch of those without a finite value
-    and of those whose value is named ``nan`` or ``inf``. The width is the smallest power of two with which the union
-    over all series fits.
+    and of those whose value is named ``nan`` or ``inf``. The width is the smallest power of two, from ``finest`` on,
+    with which the union over all series fits. What a wider bucket keeps, the narrower ones within it keep too: so
+    where ``finest`` does not fit, it makes no difference that nothing finer was tried.
 
     Parameters
     ----------
     overview
-        The range, at ``choose_width``'s resolution or finer.
+        The range, at the resolution of ``finest`` or finer.
     series
         The series that count.
     first, last
@@ -56,16 +57,18 @@ def choose_epochs(overview: Overview, series: Sequence[str], first: int, last: i
     max_points
         Epochs wanted at most. Only the global extremes of every series and the two ends may exceed it:
         at most ``2 * len(series) + 2``.
+    finest
+        The narrowest width to try, a power of two. One below ``choose_width``'s cannot do.
     """
     pieces = _to_pieces(overview, series)
-    width = choose_width(first, last, max_points)
+    width = finest
     while True:
         pieces = _merge(pieces, width)
         kept = _collect((pieces.extreme_epochs, pieces.marks), first, last)
         if len(kept) <= max_points:
-            return kept
+            return kept, width
         if width > last:
-            return _collect((pieces.extreme_epochs,), first, last)
+            return _collect((pieces.extreme_epochs,), first, last), width
         width *= 2
 
 

@@ -15,6 +15,7 @@ from heimdall.domain.errors import LockedError
 from heimdall.storage.audit import SqlAudit
 from heimdall.storage.datasets import SqlDatasets
 from heimdall.storage.dialects import Dialect
+from heimdall.storage.driver import end_stream
 from heimdall.storage.engines import open_engine, parse_database_url
 from heimdall.storage.events import SqlEvents
 from heimdall.storage.faults import BUSY_MESSAGE, translated_faults
@@ -184,8 +185,11 @@ class SqlStore:
             if is_by_hand:
                 horizon = max(self._mark.position, read_horizon(connection))
             self._begin(connection, "BEGIN", "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY" if is_by_hand else None)
-            yield SqlTransaction(connection, self._dialect, self._mark, horizon)
-            if is_by_hand:
+            try:
+                yield SqlTransaction(connection, self._dialect, self._mark, horizon)
+            finally:
+                end_stream(connection)
+            if not self._dialect.is_sqlite:
                 connection.commit()  # after a rollback the driver would forget the statements that it prepared
 
     def _begin(self, connection: Connection, sqlite_words: str, postgresql_words: str | None = None) -> None:

@@ -9,11 +9,15 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from itertools import islice
+from typing import Any, Final
 
+import orjson
 from sqlalchemy import Connection
 
 from heimdall.storage.dialects import Dialect
+
+_STREAM: Final = "heimdall_stream"
 
 
 class DriverStatement:
@@ -55,10 +59,16 @@ class DriverStatement:
     def fetch_chunks(
         self, connection: Connection, dialect: Dialect, values: Mapping[str, Any], *, size: int
     ) -> Iterator[list[tuple[Any, ...]]]:
-        """Execute and yield every row, ``size`` at a time."""
-        cursor = self._execute(connection, dialect, values)
-        while rows := cursor.fetchmany(size):
-            yield rows
+        """Execute and yield every row, ``size`` at a time. Only in ``SqlStore.read``, which ends what the caller did not finish."""
+        if dialect.is_sqlite:
+            rows = self._execute(connection, dialect, values)
+        else:
+            # The server finds the next rows while these are used.
+            driver: Any = connection.connection.driver_connection
+            rows = driver.cursor().stream(self._texts[dialect.name], values, binary=True, size=size)
+            connection.info[_STREAM] = rows
+        while chunk := list(islice(rows, size)):
+            yield chunk
 
     def _execute(self, connection: Connection, dialect: Dialect, values: Mapping[str, Any]) -> Any:  # noqa: ANN401
         driver: Any = connection.connection.driver_connection
@@ -68,8 +78,29 @@ class DriverStatement:
         return driver.execute(self._texts[dialect.name], values, binary=True)
 
 
+def end_stream(connection: Connection) -> None:
+    """End what ``fetch_chunks`` began and its caller did not finish: it keeps the lock that a rollback would wait for."""
+    stream = connection.info.pop(_STREAM, None)
+    if stream is not None:
+        stream.close()
+
+
 def instant_value(dialect: Dialect, value: datetime | None) -> Any:  # noqa: ANN401
     """Return an instant as ``InstantColumn`` stores it."""
     if value is None or not dialect.is_sqlite:
         return value
     return value.astimezone(UTC).isoformat(timespec="microseconds")
+
+
+_UTC_Z: Final = orjson.OPT_NAIVE_UTC | orjson.OPT_UTC_Z
+
+
+def format_instants(dialect: Dialect, values: Sequence[Any]) -> list[str]:
+    """Return what ``format_instant`` says of a column of instants, which PostgreSQL must give without its time zone, in UTC.
+
+    All at once, because one by one it costs more than everything else about a row.
+    """
+    if dialect.is_sqlite:
+        return [f"{text[:26]}Z" for text in values]
+    texts = orjson.dumps(values, option=_UTC_Z)[2:-2].decode().split('","')
+    return [text if len(text) == len("2026-01-01T00:00:00.000001Z") else f"{text[:-1]}.000000Z" for text in texts]

@@ -12,7 +12,7 @@ from heimdall.domain.audit import AuditEntry, AuditQuery
 from heimdall.domain.base import format_instant
 from heimdall.domain.event_log import LogPage
 from heimdall.domain.events import EventType, StoredEvent
-from heimdall.domain.metrics import VALUE_FIELDS, RawRow, TrainingMetric
+from heimdall.domain.metrics import VALUE_FIELDS, RawColumns, TrainingMetric
 from heimdall.domain.ports import LogLine
 from heimdall.domain.summaries import Overview
 from heimdall.storage.column_types import clean_text, encode_json
@@ -47,15 +47,15 @@ class MemoryMetrics:
         rows = self._state.metrics.get(job_id, {})
         return [rows[epoch] for epoch in sorted(set(epochs)) if epoch in rows]
 
-    def iterate_rows(
+    def iterate_columns(
         self, job_id: str, *, series: Sequence[str] = VALUE_FIELDS, since_epoch: int = 0, until_epoch: int | None = None
-    ) -> Iterator[list[RawRow]]:
-        """Yield the range in order as plain rows."""
-        yield [_raw(row, series) for row in self.find(job_id, since_epoch=since_epoch, until_epoch=until_epoch)]
+    ) -> Iterator[RawColumns]:
+        """Yield the range in order."""
+        yield _raw(self.find(job_id, since_epoch=since_epoch, until_epoch=until_epoch), series)
 
-    def list_rows(self, job_id: str, epochs: Sequence[int], *, series: Sequence[str] = VALUE_FIELDS) -> list[RawRow]:
-        """Return the named epochs in order as plain rows."""
-        return [_raw(row, series) for row in self.list_epochs(job_id, epochs)]
+    def list_columns(self, job_id: str, epochs: Sequence[int], *, series: Sequence[str] = VALUE_FIELDS) -> RawColumns:
+        """Return the named epochs in order."""
+        return _raw(self.list_epochs(job_id, epochs), series)
 
     def find_bounds(self, job_id: str, *, since_epoch: int = 0, until_epoch: int | None = None) -> tuple[int, int] | None:
         """Return the first and the last epoch of the range, None where it has no row."""
@@ -65,7 +65,7 @@ class MemoryMetrics:
     def overview(self, job_id: str, *, series: Sequence[str], since_epoch: int, until_epoch: int, max_width: int) -> Overview:
         """Return the range as rows: nothing here is slow enough to be summarized."""
         rows = self.find(job_id, since_epoch=since_epoch, until_epoch=until_epoch)
-        return Overview([], [], [(epoch, *rest) for epoch, _, _, *rest in (_raw(row, series) for row in rows)])
+        return Overview([], [], [(epoch, *rest) for epoch, _, _, *rest in zip(*_raw(rows, series), strict=True)])
 
     def summarize(self, job_id: str, *, since_epoch: int, until_epoch: int) -> None:
         """Do nothing: there are no summaries to be missing."""
@@ -86,9 +86,12 @@ class MemoryMetrics:
         return len(rows) - len(kept)
 
 
-def _raw(row: TrainingMetric, series: Sequence[str]) -> RawRow:
-    kinds = encode_json(row.non_finite) if row.non_finite else None
-    return (row.epoch, format_instant(row.timestamp), row.attempt, *(getattr(row, name) for name in series), kinds)
+def _raw(rows: Sequence[TrainingMetric], series: Sequence[str]) -> RawColumns:
+    if not rows:
+        return []
+    kinds = [encode_json(row.non_finite) if row.non_finite else None for row in rows]
+    values = [[getattr(row, name) for row in rows] for name in series]
+    return [[row.epoch for row in rows], [format_instant(row.timestamp) for row in rows], [row.attempt for row in rows], *values, kinds]
 
 
 class MemoryEvents:

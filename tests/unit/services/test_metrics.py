@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from heimdall.domain.errors import NotFoundError
 from heimdall.domain.jobs import Checkpoint, Job, JobStatus, TrainingJobConfig
-from heimdall.domain.metrics import VALUE_FIELDS, RawRow, TrainingMetric
+from heimdall.domain.metrics import VALUE_FIELDS, TrainingMetric
 from heimdall.domain.summaries import Overview
 from heimdall.services.metrics import MAX_POINTS, MIN_POINTS, MetricService
 from heimdall.services.thinning import choose_epochs, choose_width
@@ -45,7 +45,9 @@ def overview_of(series: list[np.ndarray], named: dict[int, dict[str, str]] | Non
 
 def choose(series: list[np.ndarray], max_points: int, named: dict[int, dict[str, str]] | None = None) -> list[int]:
     names = VALUE_FIELDS[: len(series)]
-    return choose_epochs(overview_of(series, named), names, 1, len(series[0]), max_points)
+    finest = choose_width(1, len(series[0]), max_points)
+    epochs, _ = choose_epochs(overview_of(series, named), names, 1, len(series[0]), max_points, finest)
+    return epochs
 
 
 def choose_plainly(overview: Overview, num_series: int, max_points: int) -> set[int]:
@@ -151,8 +153,8 @@ class Run:
     def epochs(self, **options: Any) -> list[int]:
         return [row[0] for row in self.rows(**options)]
 
-    def rows(self, **options: Any) -> list[RawRow]:
-        return [row for rows in self.service.iterate("run", **options) for row in rows]
+    def rows(self, **options: Any) -> list[tuple[Any, ...]]:
+        return [row for columns in self.service.iterate("run", **options) for row in zip(*columns, strict=True)]
 
 
 def test_a_long_run_is_thinned_and_a_short_one_is_whole() -> None:
