@@ -110,7 +110,7 @@ def main() -> None:
                 lambda number: sink.report_epoch(paced[number - 1]), _PACED, _PER_S
             )
         began = time.perf_counter()
-        num_rows = sum(len(chunk) for chunk in container.metrics.iterate(job_id))
+        num_rows = sum(len(columns[0]) for columns in container.metrics.iterate(job_id))
         assert num_rows == 1000 + options.epochs + _PACED
         rows["reading them back"] = {"min": 1000 * (time.perf_counter() - began)}
         rows["tick, offered by the training thread"] = measure(offer, 20_000)

@@ -76,7 +76,8 @@ def time_epochs(container: Container, job_id: str, num_epochs: int = 100) -> flo
     """Return the ms of the worker's processor for one more epoch of this run."""
     with container.store.read() as tx:
         job = tx.jobs.get(job_id)
-    length = next(container.metrics.iterate(job_id, since_epoch=job.current_epoch, max_points=10), [(job.current_epoch,)])[-1][0]
+    rest = next(container.metrics.iterate(job_id, since_epoch=job.current_epoch, max_points=10), None)
+    length = rest[0][-1] if rest else job.current_epoch
     claim = Claim(job_id=job_id, worker_id="bench", attempt=job.attempt)
     values = dict.fromkeys(VALUE_FIELDS, 0.5)
     busy_s = time.thread_time()

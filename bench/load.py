@@ -89,7 +89,7 @@ def main() -> None:
             reads_ms = read_charts(server.port, [claim.job_id for claim in claims], options.seconds)
             busy_s = server.busy_s() - busy_s
             told = [json.loads(worker.communicate(timeout=120)[0]) for worker in workers]
-        stored = sum(len(chunk) for claim in claims for chunk in container.metrics.iterate(claim.job_id))
+        stored = sum(len(columns[0]) for claim in claims for columns in container.metrics.iterate(claim.job_id) if columns)
         container.close()
         assert stored == options.jobs * num_epochs, f"{options.jobs * num_epochs - stored} epochs are lost"
         write, durable = (summarize([ms for of_job in told for ms in of_job[index]]) for index in (0, 1))

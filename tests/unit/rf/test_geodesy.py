@@ -1,4 +1,5 @@
 import numpy as np
+import pyproj
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -22,6 +23,17 @@ def test_enu_to_geodetic_and_back_is_the_same_place(frame, points):
     position = np.array(points)
     back = geodetic_to_enu(frame, *enu_to_geodetic(frame, position))
     np.testing.assert_allclose(back, position, atol=1e-4)
+
+
+@given(frames, st.floats(0, 360), st.floats(-50, 50))
+def test_a_step_on_the_plane_has_the_length_and_the_azimuth_of_the_geodesic_and_up_is_height(frame, azimuth_deg, up_m):
+    at_ground = CoordinateFrame(latitude=frame.latitude, longitude=frame.longitude)
+    east, north = np.sin(np.radians(azimuth_deg)), np.cos(np.radians(azimuth_deg))
+    latitude, longitude, altitude = enu_to_geodetic(at_ground, np.array([[100 * east, 100 * north, 0.0], [0.0, 0.0, up_m]]))
+    azimuth, _, distance = pyproj.Geod(ellps="WGS84").inv(frame.longitude, frame.latitude, longitude[0], latitude[0])
+    assert distance == pytest.approx(100, abs=1e-6)
+    assert np.cos(np.radians(azimuth - azimuth_deg)) == pytest.approx(1, abs=1e-9)
+    assert [latitude[1], longitude[1], altitude[1]] == pytest.approx([frame.latitude, frame.longitude, up_m], abs=1e-6)
 
 
 @given(frames, offsets, offsets)
