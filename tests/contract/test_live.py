@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import psycopg
@@ -113,9 +113,10 @@ def test_a_write_that_was_rolled_back_does_not_ring(setup: Setup, watcher: Watch
 
 
 def test_a_tick_arrives_as_it_was_said(setup: Setup, watcher: Watcher) -> None:
-    setup.live.publish_tick(a_tick(batch=3))
+    tick = a_tick(batch=3).evolve(estimated_completion=NOW + timedelta(seconds=1.25))
+    setup.live.publish_tick(tick)
     signal = wait_until(watcher, lambda signal: bool(signal.ticks))
-    assert signal.ticks == (a_tick(batch=3),)
+    assert signal.ticks == (tick,)
     assert not signal.has_events
 
 

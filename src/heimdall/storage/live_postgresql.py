@@ -15,7 +15,7 @@ import psycopg
 from heimdall.domain.events import Tick
 from heimdall.domain.ports import Signal
 from heimdall.storage.dialects import EVENT_CHANNEL, TICK_CHANNEL
-from heimdall.storage.live_sqlite import parse_tick
+from heimdall.storage.live_sqlite import parse_tick, write_tick
 
 _CONNECT_TIMEOUT_S: Final = 3
 _SLICE_S: Final = 0.5
@@ -43,7 +43,7 @@ class PostgresqlLive:
         """Say a tick: the newest of its job replaces one not yet sent. Never raises and never waits for the database."""
         if self._pid != os.getpid():
             self._reset()
-        body = tick.model_dump_json()
+        body = write_tick(tick)
         with self._changed:
             self._newest[tick.job_id] = body
             if self._sender is None or not self._sender.is_alive():
