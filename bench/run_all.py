@@ -28,6 +28,7 @@ from bench.targets import ROWS, Figure, Measured, Row, find
 
 ROOT: Final = Path(__file__).parents[1]
 SCRIPTS: Final[dict[str, list[str]]] = {
+    "machine": [],
     "startup": ["--runs", "3", "--idle-seconds", "10"],
     "control_latency": ["--rounds", "4"],
     "dispatch": ["--messages", "40", "--idle-s", "1"],
@@ -100,6 +101,7 @@ def say_target(row: Row) -> str:
     parts = [f"at most {number(row.most)}"] if row.most is not None else []
     parts += [f"at least {number(row.least)}"] if row.least is not None else []
     parts += [f"p95 {number(row.most_p95)}"] if row.most_p95 is not None else []
+    parts += [f"({number(row.there)} where the targets were set)"] if row.there is not None else []
     return ", ".join(parts)
 
 
