@@ -4,7 +4,8 @@ Run: ``.venv/bin/python -m bench.load [--jobs 8] [--rate 10] [--seconds 30] [--p
 ``together`` lets all jobs end their epochs in the same instant, the worst case; ``spread`` evenly over the time of an epoch. 100 jobs on
 PostgreSQL need ``max_connections`` of some 400. Each job is a process of its own that reports through a job's own sink, the API another.
 ``write`` is what the training thread waits, ``durable`` the time from its word until the epoch is on disk. Targets: write p95 1 ms, read
-p95 10 ms, 4 s of the server's processor; every epoch is there at the end.
+p95 10 ms, 4 s of the server's processor; every epoch is there at the end. One job more is killed with -9 in the middle: what it had said
+and not stored yet is what its checkpoint repeats.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import json
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -28,8 +30,13 @@ from heimdall.worker.sink import JobSink
 from tests.serving import make_container, make_report
 
 
-def log_epochs(folder: str, database_url: str, claim: Claim, num_epochs: int, gap_s: float, phase_s: float = 0.0) -> None:
-    """Be one job: log, and print what each epoch cost the training thread and when it was durable, ms."""
+def log_epochs(
+    folder: str, database_url: str, claim: Claim, num_epochs: int, gap_s: float, phase_s: float = 0.0, *, is_to_be_killed: bool = False
+) -> None:
+    """Be one job: log, and print what each epoch cost the training thread and when it was durable, ms.
+
+    A job that is to be killed says each epoch at once, as far as it has reported it.
+    """
     container = make_container(Path(folder), **({"database_url": database_url} if database_url else {}))
     print("ready", flush=True)
     sys.stdin.readline()
@@ -51,6 +58,8 @@ def log_epochs(folder: str, database_url: str, claim: Claim, num_epochs: int, ga
             started_s[epoch] = time.perf_counter()
             sink.report_epoch(report)
             costs_ms.append(1000 * (time.perf_counter() - started_s[epoch]))
+            if is_to_be_killed:
+                print(epoch, flush=True)
     container.close()
     print(json.dumps([costs_ms, durable_ms]))
 
@@ -63,21 +72,24 @@ def main() -> None:
     parser.add_argument("--phases", choices=["together", "spread"], default="together")
     parser.add_argument("--database-url", default="")
     parser.add_argument("--be", help="internal: be one job")
+    parser.add_argument("--to-be-killed", action="store_true", help="internal: be the one that is killed")
     options = parser.parse_args()
     if options.be:
         folder, claim, *pace = json.loads(options.be)
-        log_epochs(folder, options.database_url, Claim(**claim), *pace)
+        log_epochs(folder, options.database_url, Claim(**claim), *pace, is_to_be_killed=options.to_be_killed)
         return
     num_epochs = int(options.rate * options.seconds)
     with tempfile.TemporaryDirectory() as folder:
         container = make_container(Path(folder), **({"database_url": options.database_url} if options.database_url else {}))
-        claims = [make_job(container)[1] for _ in range(options.jobs)]
+        claims = [make_job(container)[1] for _ in range(options.jobs + 1)]
+        killed = claims[-1]
         with serve(Path(folder), options.database_url or None) as server:
             command = [sys.executable, "-m", "bench.load", "--database-url", options.database_url, "--be"]
             gap_s = 1 / options.rate
             apart_s = gap_s / options.jobs if options.phases == "spread" else 0.0
             tasks = [json.dumps([folder, claim.model_dump(), num_epochs, gap_s, apart_s * number]) for number, claim in enumerate(claims)]
-            workers = [subprocess.Popen([*command, task], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for task in tasks]
+            commands = [*([*command, task] for task in tasks[:-1]), [*command, tasks[-1], "--to-be-killed"]]
+            workers = [subprocess.Popen(one, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for one in commands]
             for worker in workers:
                 assert worker.stdout is not None
                 assert worker.stdout.readline() == "ready\n"
@@ -86,14 +98,21 @@ def main() -> None:
                 assert worker.stdin is not None
                 worker.stdin.write("go\n")
                 worker.stdin.flush()
-            reads_ms = read_charts(server.port, [claim.job_id for claim in claims], options.seconds)
+            killing = threading.Timer(options.seconds / 2, workers[-1].kill)
+            killing.start()
+            reads_ms = read_charts(server.port, [claim.job_id for claim in claims[:-1]], options.seconds)
             busy_s = server.busy_s() - busy_s
-            told = [json.loads(worker.communicate(timeout=120)[0]) for worker in workers]
-        stored = sum(len(columns[0]) for claim in claims for columns in container.metrics.iterate(claim.job_id) if columns)
+            told = [json.loads(worker.communicate(timeout=120)[0]) for worker in workers[:-1]]
+            last_told = int(workers[-1].communicate(timeout=120)[0].split()[-1])
+        stored = {claim.job_id: [epoch for part in container.metrics.iterate(claim.job_id) for epoch in part[0]] for claim in claims}
         container.close()
-        assert stored == options.jobs * num_epochs, f"{options.jobs * num_epochs - stored} epochs are lost"
+        left = stored.pop(killed.job_id)
+        assert left == list(range(1, len(left) + 1)), "the killed job has gaps"
+        num_lost = options.jobs * num_epochs - sum(map(len, stored.values()))
+        assert num_lost == 0, f"{num_lost} epochs are lost"
         write, durable = (summarize([ms for of_job in told for ms in of_job[index]]) for index in (0, 1))
         rows = {"write": write, "durable": durable, "read": summarize(reads_ms), "server, s": {"median": busy_s}}
+        rows["killed with -9 in the middle: epochs said and not stored"] = {"median": max(0, last_told - len(left))}
         print_table(f"{options.jobs} jobs x {options.rate:g} epochs/s, ms ({'PostgreSQL' if options.database_url else 'SQLite'})", rows)
 
 

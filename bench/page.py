@@ -93,17 +93,17 @@ def open_page(browser: Browser, url: str) -> Page:
 
 
 def measure_commits(browser: Browser, url: str, container: Container, num_epochs: int) -> list[float]:
-    """Return ms from the commit of an epoch to the card that shows it; both clocks are this machine's."""
+    """Return ms from the call that records an epoch to the card that shows it; both clocks are this machine's."""
     job, claim = make_job(container)
     page = open_page(browser, url)
     page.locator(f'[data-job-id="{job}"]').wait_for()
     page.evaluate(WATCH_CARD, job)
-    committed: dict[int, float] = {}
+    told: dict[int, float] = {}
 
     def commit() -> None:
         for epoch in range(1, num_epochs + 1):
+            told[epoch] = time.time() * 1000
             container.attempts.record_epochs(claim, [make_report(claim, epoch, num_epochs)])
-            committed[epoch] = time.time() * 1000
             time.sleep(0.15)
 
     worker = threading.Thread(target=commit)
@@ -112,7 +112,7 @@ def measure_commits(browser: Browser, url: str, container: Container, num_epochs
     worker.join()
     shown: dict[str, float] = page.evaluate("() => window.changes")
     page.context.close()
-    return [shown[str(epoch)] - at for epoch, at in committed.items() if str(epoch) in shown]
+    return [shown[str(epoch)] - at for epoch, at in told.items() if str(epoch) in shown]
 
 
 def add_jobs(container: Container, num_running: int = 20) -> list[Claim]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import random
 import tempfile
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 
@@ -24,17 +25,23 @@ from tests.serving import NOW, make_container
 FIVE = "series=" + ",".join(VALUE_FIELDS[:5])
 
 
-def fill_run(container: Container, num_epochs: int) -> str:
-    """Return a job with so many epochs of noise: nothing thins worse."""
+_CHANCE = random.Random(1)
+
+
+def make_noise(_epoch: int) -> dict[str, float]:
+    """Return values that have nothing to do with those before: nothing thins worse."""
+    return {name: _CHANCE.random() for name in VALUE_FIELDS}
+
+
+def fill_run(container: Container, num_epochs: int, make_values: Callable[[int], dict[str, float]] = make_noise) -> str:
+    """Return a job with so many epochs."""
     job_id, _ = make_job(container)
-    chance = random.Random(1)
     for start in range(1, num_epochs + 1, 5000):
         with container.store.write() as tx:
             rows = []
             for epoch in range(start, min(start + 5000, num_epochs + 1)):
-                values = {name: chance.random() for name in VALUE_FIELDS}
                 instant = NOW + timedelta(seconds=epoch)
-                rows.append(TrainingMetric(job_id=job_id, epoch=epoch, timestamp=instant, attempt=1, **values))
+                rows.append(TrainingMetric(job_id=job_id, epoch=epoch, timestamp=instant, attempt=1, **make_values(epoch)))
             tx.metrics.put(*rows)
     return job_id
 

@@ -49,7 +49,7 @@ class Arrivals:
 
     def delays_ms(self) -> list[float]:
         """Return the delay of every arrival."""
-        return [1000 * (at - self.committed[seq]) for seq, at in self.received]
+        return [1000 * (at - self.told[seq]) for seq, at in self.received]
 
 
 class Client(asyncio.Protocol):
@@ -124,8 +124,8 @@ async def measure(container: Container, server: Server, *, num_clients: int, num
     def commit() -> None:
         for epoch in range(1, num_events + 1):
             report = make_report(claim, epoch, num_events)
+            arrivals.told[epoch + 2] = time.perf_counter()
             container.attempts.record_epochs(claim, [report])
-            arrivals.committed[epoch + 2] = time.perf_counter()
             time.sleep(gap_s)
 
     socket_kb = (psutil.Process(server.pid).memory_info().rss - memory_bytes) / num_clients / 1000

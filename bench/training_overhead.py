@@ -71,6 +71,7 @@ class Stopwatch:
     def __init__(self, others: Mapping[str, Loop]) -> None:
         self._others = others
         self._steps: dict[str, Iterator[None]] = {}
+        self._is_behind_steps = False
         self._went_on_s = 0.0
         self._spent_s: dict[str, float] = {}
         self.rounds: list[dict[str, float]] = []
@@ -83,11 +84,17 @@ class Stopwatch:
         """Nobody watches."""
 
     def report_tick(self, *, epoch: int, batch: int, total_batches: int, progress_percent: float, estimated_completion: object) -> None:
-        """Take the time of the step that ended, and have the others do one; ticks after the last are of the validation."""
+        """Take the time of the step that ended, and have the others do one; later ticks are of the validation."""
         stopped_s = time.process_time()
+        if self._is_behind_steps:  # the first tick of the validation: what the last steps left to write is written
+            self._add("ours", stopped_s - self._went_on_s, batch)
+            self._steps, self._is_behind_steps = {}, False
+            return
         if batch == 1:  # the first step of an epoch has the shuffling in it, and no beginning that could be seen from here
             self._spent_s = dict.fromkeys(("ours", *self._others), 0.0)
             self._steps = {name: other.steps() for name, other in self._others.items()}
+        if not self._steps:
+            return
         self._add("ours", stopped_s - self._went_on_s, batch)
         for name in self._order(batch):
             went_on_s = time.process_time()
@@ -96,17 +103,17 @@ class Stopwatch:
         if batch == total_batches:
             for steps in self._steps.values():
                 next(steps, None)  # what a loop does behind its last step
-            self._steps = {}
+            self._is_behind_steps = True
         self._went_on_s = time.process_time()
 
     def _add(self, name: str, seconds: float, batch: int) -> None:
-        if self._steps and batch > 1:
+        if batch > 1:
             self._spent_s[name] += seconds
 
     def _order(self, batch: int) -> list[str]:
         """Return the loops that train, another one first each time."""
         names = list(self._steps)
-        return names[batch % len(names) :] + names[: batch % len(names)] if names else []
+        return names[batch % len(names) :] + names[: batch % len(names)]
 
     def report_epoch(self, report: object) -> None:
         """Close the round."""

@@ -104,7 +104,7 @@ class DurableSink:
             self._sink.report_epoch(replace(report, metric=metric))
 
     def save_checkpoint(self, write: Callable[[], CheckpointFile]) -> None:
-        with self._ledger.part("checkpoint: handed over"):
+        with self._ledger.part("checkpoint: copy of the run, handed over"):
             self._sink.save_checkpoint(write)
 
     def requested_action(self) -> None:
@@ -133,7 +133,7 @@ def profile(num_epochs: int, num_examples: int, architecture: str) -> dict[str, 
             (loop._Attempt, "_obey", "look for pause and cancel", ""),
             (loop._Attempt, "_report_tick", "progress", ""),
             (RunState, "keep_best_weights", "copy of the best weights", ""),
-            (loop, "freeze_checkpoint", "checkpoint: copy of the run", ""),
+            (loop, "freeze_checkpoint", "checkpoint: copy of the run, handed over", ""),
         ):
             stack.enter_context(ledger.wrap(owner, attribute, part, phase))
         sink = make_sink(container, claim)

@@ -45,11 +45,13 @@ def main() -> None:
 
 def fill_heimdall(_product: str, folder: str, num_epochs: int, num_jobs: int) -> Iterator[str | int]:
     """Fill ours."""
+    from logger import make_values
+
     from bench.reads import fill_jobs, fill_run
     from tests.serving import make_container
 
     container = make_container(Path(folder))
-    yield fill_run(container, num_epochs)
+    yield fill_run(container, num_epochs, make_values)
     fill_jobs(container, num_jobs - 1)
     container.close()
     yield num_jobs

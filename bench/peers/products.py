@@ -113,7 +113,7 @@ class Mlflow(Product):
 
     name = "mlflow"
     ready_path = "/health"
-    note = "written to SQLite directly, one batch an epoch; 320 points a chart"
+    note = "written to SQLite directly, one batch an epoch, and the call waits for it; 320 points a chart"
 
     def command(self, folder: Path, port: int) -> list[str]:
         store = ["--backend-store-uri", f"sqlite:///{folder}/mlflow.db", "--default-artifact-root", str(folder / "artifacts")]

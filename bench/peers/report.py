@@ -119,8 +119,8 @@ def _write_row(name: str, row: Mapping[str, Mapping[str, float]], products: list
             text += f" x {ratio:.2g}"
         cells.append(text)
     pick = max if name in HIGHER_IS_BETTER else min
-    best = pick((product for product in row), key=lambda product: row[product]["median"])
-    return f"| {name} | " + " | ".join(cells) + f" | {best} |"
+    best = pick(found["median"] for found in row.values())
+    return f"| {name} | " + " | ".join(cells) + f" | {', '.join(product for product in row if row[product]['median'] == best)} |"
 
 
 def write_json(record: Mapping[str, Any], path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import threading
 from collections.abc import Iterable
+from contextlib import nullcontext
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
@@ -117,6 +118,20 @@ def test_a_reader_that_gives_up_leaves_nothing_behind(store: Store) -> None:
             give_up(ZeroDivisionError())
     with store.read() as tx:
         assert len(rows_of(tx.metrics.iterate_columns(job.id))) == 4100
+
+
+def test_a_second_question_amid_the_rows_of_a_first_is_answered_or_refused_and_never_waits(store: Store, backend: Backend) -> None:
+    job = add(store, a_job())
+    with store.write() as tx:
+        tx.metrics.put(*(a_metric(job.id, epoch) for epoch in range(1, 4101)))
+    with store.read() as tx:
+        rows = tx.metrics.iterate_columns(job.id)
+        next(rows)
+        refused = pytest.raises(RuntimeError, match="still being fetched")
+        with refused if backend.kind == "postgresql" else nullcontext():
+            assert list(tx.metrics.list_columns(job.id, [7])[0]) == [7]
+        list(rows)
+        assert list(tx.metrics.list_columns(job.id, [7])[0]) == [7]
 
 
 def test_an_overview_is_never_out_of_date(store: Store) -> None:

@@ -1,7 +1,8 @@
 """Positions: WGS84 to a local tangent plane and back, slant ranges, geodesics.
 
 Distances that a radio wave travels are chords in three dimensions. On the flat east-north plane they are up to 24 m
-wrong at 200 km, which is 80 ns. PROJ does the conversions: within a micrometre, in 20 us for a single place.
+wrong at 200 km, which is 80 ns. PROJ does the conversions, a single place in 20 us, there and back within
+a micrometre near the ground, 10 um at 10 km of height and 400 km of distance.
 """
 
 from __future__ import annotations
@@ -37,11 +38,19 @@ def geodetic_to_enu(
     -------
     ndarray
         [*n, 3] m. Up falls below zero with distance, as the Earth curves away (about 3 km at 200 km).
+
+    Raises
+    ------
+    ValueError
+        Where a place is none, as beyond 90 deg of latitude.
     """
-    parts = _from_plane(frame).transform(
-        np.asarray(longitude_deg, np.float64), np.asarray(latitude_deg, np.float64), np.asarray(altitude_m, np.float64), direction="INVERSE"
-    )
-    return np.stack([np.asarray(part, np.float64) for part in parts], axis=-1)
+    given = (np.asarray(part, np.float64) for part in (longitude_deg, latitude_deg, altitude_m))
+    longitude, latitude, altitude = np.broadcast_arrays(*given)
+    parts = _from_plane(frame).transform(longitude, latitude, altitude, direction="INVERSE")
+    position = np.stack([np.asarray(part, np.float64) for part in parts], axis=-1)
+    if np.isinf(position).any():
+        raise ValueError("Latitudes must lie between -90 and 90 deg, and all coordinates must be finite.")
+    return position
 
 
 def enu_to_geodetic(

@@ -10,6 +10,7 @@ from functools import cached_property
 from typing import Any
 
 from sqlalchemy import Connection, Engine, event, text
+from sqlalchemy.exc import DBAPIError
 
 from heimdall.domain.errors import LockedError
 from heimdall.storage.audit import SqlAudit
@@ -190,7 +191,9 @@ class SqlStore:
             finally:
                 end_stream(connection)
             if not self._dialect.is_sqlite:
-                connection.commit()  # after a rollback the driver would forget the statements that it prepared
+                # After a rollback the driver would forget the statements that it prepared. What was read is read, even where this fails.
+                with suppress(DBAPIError):
+                    connection.commit()
 
     def _begin(self, connection: Connection, sqlite_words: str, postgresql_words: str | None = None) -> None:
         connection.begin()

@@ -63,19 +63,28 @@ class DriverStatement:
         if dialect.is_sqlite:
             rows = self._execute(connection, dialect, values)
         else:
-            # The server finds the next rows while these are used.
-            driver: Any = connection.connection.driver_connection
-            rows = driver.cursor().stream(self._texts[dialect.name], values, binary=True, size=size)
+            from psycopg import capabilities
+
+            # The server finds the next rows while these are used; a libpq before 17 gives them one by one.
+            at_once = size if capabilities.has_stream_chunked() else 1
+            rows = _find_free(connection).cursor().stream(self._texts[dialect.name], values, binary=True, size=at_once)
             connection.info[_STREAM] = rows
         while chunk := list(islice(rows, size)):
             yield chunk
+        connection.info.pop(_STREAM, None)
 
     def _execute(self, connection: Connection, dialect: Dialect, values: Mapping[str, Any]) -> Any:  # noqa: ANN401
-        driver: Any = connection.connection.driver_connection
+        driver = _find_free(connection)
         if dialect.is_sqlite:
             return driver.execute(self._texts[dialect.name], values)
         # In binary a number needs no parsing.
         return driver.execute(self._texts[dialect.name], values, binary=True)
+
+
+def _find_free(connection: Connection) -> Any:  # noqa: ANN401
+    if _STREAM in connection.info:
+        raise RuntimeError("Rows of this transaction are still being fetched; the driver would wait for their end for ever.")
+    return connection.connection.driver_connection
 
 
 def end_stream(connection: Connection) -> None:

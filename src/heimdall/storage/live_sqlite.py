@@ -65,10 +65,10 @@ class SqliteLive:
             try:
                 if self._connection is None:
                     self._connection = _open_ticks(self._ticks)
-                if self._num_said % _PRUNE_EVERY == 0:
-                    self._connection.execute(_PRUNE, (_KEPT_TICKS,))
-                self._num_said += 1
                 self._connection.execute(_PUBLISH, (write_tick(tick),))
+                self._num_said += 1
+                if self._num_said % _PRUNE_EVERY == 1:
+                    self._connection.execute(_PRUNE, (_KEPT_TICKS,))
             except (sqlite3.Error, OSError):
                 self._drop()
 

@@ -36,6 +36,11 @@ def test_a_step_on_the_plane_has_the_length_and_the_azimuth_of_the_geodesic_and_
     assert [latitude[1], longitude[1], altitude[1]] == pytest.approx([frame.latitude, frame.longitude, up_m], abs=1e-6)
 
 
+def test_a_place_that_is_none_is_refused():
+    with pytest.raises(ValueError, match="between -90 and 90"):
+        geodetic_to_enu(CoordinateFrame(latitude=45, longitude=8), np.array([45.0, 91.0]), np.array([8.0, 8.0]), np.array([0.0, 0.0]))
+
+
 @given(frames, offsets, offsets)
 def test_slant_ranges_are_symmetric_and_obey_the_triangle(frame, points, others):
     a, b = np.array(points), np.array(others)
