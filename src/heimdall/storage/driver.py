@@ -74,11 +74,11 @@ class DriverStatement:
         connection.info.pop(_STREAM, None)
 
     def _execute(self, connection: Connection, dialect: Dialect, values: Mapping[str, Any]) -> Any:  # noqa: ANN401
-        driver = _find_free(connection)
+        driver: Any = connection.connection.driver_connection
         if dialect.is_sqlite:
             return driver.execute(self._texts[dialect.name], values)
         # In binary a number needs no parsing.
-        return driver.execute(self._texts[dialect.name], values, binary=True)
+        return _find_free(connection).execute(self._texts[dialect.name], values, binary=True)
 
 
 def _find_free(connection: Connection) -> Any:  # noqa: ANN401
