@@ -32,9 +32,9 @@ _SEQ = re.compile(rb'"job_seq":(\d+)')
 
 @dataclass
 class Arrivals:
-    """When each event was committed and when each client had it."""
+    """When each event was told to the log and when each client had it."""
 
-    committed: dict[int, float] = field(default_factory=dict)
+    told: dict[int, float] = field(default_factory=dict)
     received: list[tuple[int, float]] = field(default_factory=list)
     expected: int = 0
     num_bytes: int = 0
