@@ -22,6 +22,7 @@ from heimdall.domain.datasets import Dataset, DatasetKind, DatasetStatus
 from heimdall.domain.jobs import Claim, TrainingJobConfig
 from heimdall.worker.control import ControlThread
 from heimdall.worker.sink import JobSink
+from heimdall.worker.slate import Slate, open_slate
 from tests.instance import find_free_port, wait_until
 from tests.serving import NOW
 
@@ -108,7 +109,11 @@ def make_job(container: Container) -> tuple[str, Claim]:
     return job.id, claimed[1]
 
 
-def make_sink(container: Container, claim: Claim, kind: type[JobSink] = JobSink) -> JobSink:
-    """Return where a job's loop would report, without the child's thread that listens for pause and cancel."""
+def make_sink(container: Container, claim: Claim, kind: type[JobSink] = JobSink, *, slate: Slate | None = None) -> JobSink:
+    """Return where a job's loop would report, without the child's thread that listens for pause and cancel.
+
+    ``slate`` is the one that a worker would hold too; without it the sink has one of its own, for its cost.
+    """
     control = ControlThread(read_control=lambda: None, publish=lambda _: None, beat_fd=None, poll_s=1)
-    return kind(attempts=container.attempts, claim=claim, control=control, clock=container.clock)
+    slate = slate or open_slate()
+    return kind(attempts=container.attempts, claim=claim, control=control, clock=container.clock, note_epoch=slate.note)

@@ -28,17 +28,18 @@ def make_values(epoch: int) -> dict[str, float]:
 class Heimdall:
     """A job's own sink: the thread beside training makes each epoch durable, row, progress and event in one transaction."""
 
-    def __init__(self, folder: str, name: str, *, flush: bool) -> None:
+    def __init__(self, folder: str, name: str, *, flush: bool, slate_fd: int | None = None) -> None:
         from contextlib import ExitStack
         from pathlib import Path
 
         from bench.serving import make_job, make_sink
+        from heimdall.worker.slate import Slate
         from tests.serving import make_container, make_report
 
         container = make_container(Path(folder))
         self.run, self._claim = make_job(container)
         self._report = make_report
-        self._sink = make_sink(container, self._claim)
+        self._sink = make_sink(container, self._claim, slate=None if slate_fd is None else Slate(slate_fd))
         self._open = ExitStack()
         self._open.callback(container.close)
         self._open.enter_context(self._sink.writing())
@@ -189,11 +190,13 @@ def main() -> None:
     parser.add_argument("--limit-s", type=float, default=60)
     parser.add_argument("--train-pairs", type=int, default=0)
     parser.add_argument("--steps", type=int, default=50)
+    parser.add_argument("--slate-fd", type=int, help="ours: where its worker finds what a kill left")
     options = parser.parse_args()
     out = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)
     sys.path.extend(filter(None, os.environ.get("BENCH_TORCH_SITE", "").split(os.pathsep)))
-    logger = LOGGERS[options.product](options.folder, options.name, flush=bool(options.gap_s))
+    own = {} if options.slate_fd is None else {"slate_fd": options.slate_fd}
+    logger = LOGGERS[options.product](options.folder, options.name, flush=bool(options.gap_s), **own)
     out.write(json.dumps({"run": logger.run}) + "\n")
     sys.stdin.readline()
     if options.train_pairs:

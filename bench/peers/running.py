@@ -20,7 +20,10 @@ import psutil
 
 from bench.peers.installing import find_python
 from bench.peers.products import ROOT, Call, Product
+from heimdall.domain.jobs import Claim
+from heimdall.worker.slate import open_slate
 from tests.instance import find_free_port
+from tests.serving import make_container
 
 _ANSWER_LIMIT_S = 180
 
@@ -152,10 +155,14 @@ class Logging:
 
     def __init__(self, product: Product, folder: Path, arguments: Sequence[str], *, limit_s: float) -> None:
         command = [find_python(product.name), str(ROOT / "bench" / "peers" / "logger.py"), product.name, str(folder), *arguments]
+        self._folder = folder
+        self._slate = open_slate() if product.name == "heimdall" else None
+        kept = () if self._slate is None else (self._slate.fd,)
+        command += [part for fd in kept for part in ("--slate-fd", str(fd))]
         self._log = (folder / "logger.log").open("ab")
         self._process = subprocess.Popen(
             command, env=product.environment(folder, 0), cwd=folder, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._log,
-            start_new_session=True, text=True,
+            start_new_session=True, text=True, pass_fds=kept,
         )  # fmt: skip
         self._watch = threading.Timer(limit_s, self._process.kill)
         self._watch.start()
@@ -177,12 +184,18 @@ class Logging:
         return found
 
     def kill(self) -> None:
-        """End it as a fault would, with everything that it started."""
+        """End it as a fault would, with everything that it started; for ours, do what the worker does that started it."""
         os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait(5)
+        if self._slate is not None:
+            container = make_container(self._folder)
+            container.attempts.record_left(Claim(job_id=self.run, worker_id="bench", attempt=1), self._slate.read())
+            container.close()
 
     def end(self) -> None:
         """End it."""
         self._watch.cancel()
         end_group(self._process)
         self._log.close()
+        if self._slate is not None:
+            self._slate.close()

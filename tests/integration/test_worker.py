@@ -1,5 +1,6 @@
 """Workers, killed, frozen, stopped and told: what happens to the job. Real processes on SQLite and the embedded broker."""
 
+import os
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -8,7 +9,9 @@ import psutil
 import pytest
 
 from heimdall.domain.errors import IllegalTransitionError
+from heimdall.domain.events import EventType
 from heimdall.domain.jobs import JobStatus, PendingAction
+from heimdall.worker.slate import Slate
 from tests.instance import wait_until
 from tests.integration.worker_bench import LONG, WorkerBench
 
@@ -55,6 +58,32 @@ def test_a_killed_child_costs_seconds_and_the_job_completes_with_every_epoch_onc
     assert bench.container.models.get(done.model_id).training_job_id == job.id
     worker.send_signal(signal.SIGTERM)
     assert worker.wait(20) == 0
+
+
+def test_no_epoch_that_a_killed_child_had_reported_is_lost(make_bench: Callable[..., WorkerBench]) -> None:
+    bench = make_bench()
+    bench.start_worker()
+    job = bench.create(**LONG)
+    stored = bench.wait_epoch(job.id)
+    child = bench.child(job.id)
+    line = child.cmdline()
+    slate = Slate(os.open(f"/proc/{child.pid}/fd/{line[line.index('--slate-fd') + 1]}", os.O_RDONLY))
+
+    def find_reported() -> int:
+        return max((report.metric.epoch for report in slate.read()), default=0)
+
+    with bench.container.store.write():  # nobody else can write: what is reported now waits
+        wait_until(lambda: find_reported() > bench.job(job.id).current_epoch, 30, bench.log)
+        child.kill()
+        wait_until(lambda: not bench.children(job.id), 10, bench.log)
+        reported = find_reported()
+        assert reported > bench.job(job.id).current_epoch >= stored.current_epoch
+    slate.close()
+    bench.wait(job.id, JobStatus.RUNNING, attempt=2)
+    frames, _ = bench.container.jobs.events(job.id, since=0, limit=100_000)
+    epochs = [frame.data["epoch"] for frame in frames if frame.event is EventType.PROGRESS and frame.data["attempt"] == 1]
+    assert epochs == list(range(1, reported + 1))
+    assert "epochs_of_ended_process_stored" in bench.log().replace(" ", "_")
 
 
 def test_pause_resume_and_cancel_act_within_a_moment(make_bench: Callable[..., WorkerBench]) -> None:

@@ -117,27 +117,41 @@ class AttemptService:
         LeaseLostError
             Nothing was written.
         """
-        last = reports[-1]
-        update = ProgressUpdate(
-            current_epoch=last.metric.epoch,
-            progress_percent=last.progress_percent,
-            estimated_completion=last.estimated_completion,
-            best_epoch=last.best_epoch,
-            best_val_loss=last.best_val_loss,
-            best_val_error_median_m=last.best_val_error_median_m,
-            device=last.device,
-        )
-        payloads = [_describe_epoch(report) for report in reports]
         with self._store.write() as tx:
-            if is_repeat and any(row.attempt == claim.attempt for row in tx.metrics.list_epochs(claim.job_id, [last.metric.epoch])):
+            if is_repeat and self._find_newest(tx, claim, reports[-1:]) is not None:
                 tx.jobs.check_claim(claim)
                 return
-            stamp = tx.jobs.record_progress(claim, update, num_events=len(reports))
-            tx.metrics.put(*(report.metric for report in reports))
-            for behind, (report, payload) in zip(reversed(range(len(reports))), zip(reports, payloads, strict=True), strict=True):
-                payload |= {"version": stamp.version - behind, "pending_action": stamp.asked.value if stamp.asked else None}
-                now = report.metric.timestamp
-                tx.events.append(claim.job_id, seq=stamp.seq - behind, type=EventType.PROGRESS, payload=payload, now=now)
+            _put_epochs(tx, claim, reports)
+
+    def record_left(self, claim: Claim, reports: Sequence[EpochReport]) -> int:
+        """Make durable what a process that is gone had reported and not stored, as :meth:`record_epochs` would have; return how many.
+
+        Parameters
+        ----------
+        reports
+            What it reported last, in order, also what is stored already. Calling again is safe.
+
+        Raises
+        ------
+        LeaseLostError
+            Nothing was written.
+        """
+        if not reports:
+            return 0
+        with self._store.write() as tx:
+            self._hold(tx, claim)  # a commit of that process which is still on its way to a server is waited for
+            newest = self._find_newest(tx, claim, reports)
+            left = [report for report in reports if newest is None or report.metric.epoch > newest]
+            left = [report for number, report in enumerate(left) if report.metric.epoch == left[0].metric.epoch + number]
+            if left:
+                _put_epochs(tx, claim, left)
+        return len(left)
+
+    @staticmethod
+    def _find_newest(tx: Transaction, claim: Claim, reports: Sequence[EpochReport]) -> int | None:
+        """Return the newest of these epochs that this attempt has stored."""
+        rows = tx.metrics.list_epochs(claim.job_id, [report.metric.epoch for report in reports])
+        return max((row.epoch for row in rows if row.attempt == claim.attempt), default=None)
 
     def save_checkpoint(self, claim: Claim, file: CheckpointFile) -> None:
         """Make a checkpoint durable and point the job to it; keeps it and the one before.
@@ -349,6 +363,27 @@ class AttemptService:
             while chunk := stream.read(1 << 20):
                 digest.update(chunk)
         return digest.hexdigest()
+
+
+def _put_epochs(tx: Transaction, claim: Claim, reports: Sequence[EpochReport]) -> None:
+    """Write a metric row and an event for each, the job's progress after the last. LeaseLostError."""
+    last = reports[-1]
+    update = ProgressUpdate(
+        current_epoch=last.metric.epoch,
+        progress_percent=last.progress_percent,
+        estimated_completion=last.estimated_completion,
+        best_epoch=last.best_epoch,
+        best_val_loss=last.best_val_loss,
+        best_val_error_median_m=last.best_val_error_median_m,
+        device=last.device,
+    )
+    stamp = tx.jobs.record_progress(claim, update, num_events=len(reports))
+    tx.metrics.put(*(report.metric for report in reports))
+    for behind, report in zip(reversed(range(len(reports))), reports, strict=True):
+        payload = _describe_epoch(report)
+        payload |= {"version": stamp.version - behind, "pending_action": stamp.asked.value if stamp.asked else None}
+        now = report.metric.timestamp
+        tx.events.append(claim.job_id, seq=stamp.seq - behind, type=EventType.PROGRESS, payload=payload, now=now)
 
 
 def _describe_epoch(report: EpochReport) -> dict[str, Any]:

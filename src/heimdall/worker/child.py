@@ -26,6 +26,7 @@ from heimdall.worker.control import ControlThread
 from heimdall.worker.exits import ExitCode
 from heimdall.worker.lifeline import bind_to_parent
 from heimdall.worker.sink import JobSink
+from heimdall.worker.slate import Slate
 from heimdall.worker.spare import wait_for_order
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ class ChildOrder:
 
     claim: Claim
     beat_fd: int | None
+    slate_fd: int | None = None
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -50,6 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--attempt", type=int, required=True)
     parser.add_argument("--parent-pid", type=int, required=True)
     parser.add_argument("--beat-fd", type=int)
+    parser.add_argument("--slate-fd", type=int)
     parser.add_argument("--spare", type=float, metavar="LIFE_S", help="import torch, then take the claim from standard input")
     options = parser.parse_args(arguments)
     bind_to_parent(options.parent_pid)
@@ -57,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.spare is not None and (claim := wait_for_order(options.spare)) is None:
         return ExitCode.DONE
     assert claim is not None
-    return run_order(ChildOrder(claim=claim, beat_fd=options.beat_fd))
+    return run_order(ChildOrder(claim=claim, beat_fd=options.beat_fd, slate_fd=options.slate_fd))
 
 
 def run_order(order: ChildOrder) -> int:
@@ -88,7 +91,12 @@ class Attempt:
             poll_s=container.settings.control_poll_s,
         )
         self._sink = JobSink(
-            attempts=container.attempts, claim=order.claim, control=self._control, clock=container.clock, has_room=self._has_room
+            attempts=container.attempts,
+            claim=order.claim,
+            control=self._control,
+            clock=container.clock,
+            has_room=self._has_room,
+            note_epoch=(lambda _: None) if order.slate_fd is None else Slate(order.slate_fd).note,
         )
 
     def run(self) -> ExitCode:

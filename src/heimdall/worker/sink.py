@@ -48,6 +48,7 @@ class JobSink:
         patience_s: float = PATIENCE_S,
         sleep: Callable[[float], None] = time.sleep,
         has_room: Callable[[], bool] = lambda: True,
+        note_epoch: Callable[[EpochReport], None] = lambda _: None,
     ) -> None:
         self._attempts = attempts
         self._claim = claim
@@ -56,6 +57,7 @@ class JobSink:
         self._patience_s = patience_s
         self._sleep = sleep
         self._has_room = has_room
+        self._note_epoch = note_epoch
         self._is_waiting = False
         self._is_said = False
         self._scribe: Scribe | None = None
@@ -102,8 +104,9 @@ class JobSink:
             scribe.close()
 
     def report_epoch(self, report: EpochReport) -> None:
-        """Have the epoch made durable; a database that restarts holds nobody up."""
+        """Have the epoch made durable; a database that restarts holds nobody up, and a kill behind this word takes nothing."""
         assert self._scribe is not None, "epochs are reported within writing()"
+        self._note_epoch(report)
         self._scribe.put_epoch(report)
 
     def save_checkpoint(self, write: Callable[[], CheckpointFile]) -> None:

@@ -23,6 +23,7 @@ from typing import Final
 from heimdall.domain.jobs import Claim
 from heimdall.settings import Settings
 from heimdall.worker.environment import make_command, make_environment
+from heimdall.worker.slate import open_slate
 from heimdall.worker.supervision import TrainingProcess
 
 CHILD_MODULE: Final = "heimdall.worker.child"
@@ -107,7 +108,10 @@ class Children:
     def _spawn_here(self, job_id: str, worker_id: str, attempt: int, *, is_spare: bool) -> TrainingProcess:
         read_fd, write_fd = os.pipe()
         beats = os.fdopen(read_fd, "rb", buffering=0)
-        command = make_command(CHILD_MODULE, job_id=job_id, worker_id=worker_id, attempt=attempt, parent_pid=os.getpid(), beat_fd=write_fd)
+        slate = open_slate()
+        handed_over = {"beat_fd": write_fd, "slate_fd": slate.fd}
+        parent_pid = os.getpid()
+        command = make_command(CHILD_MODULE, job_id=job_id, worker_id=worker_id, attempt=attempt, parent_pid=parent_pid, **handed_over)
         try:
             process = subprocess.Popen(
                 [*command, "--spare", str(self._spare_life_s)] if is_spare else command,
@@ -115,16 +119,17 @@ class Children:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 env=make_environment(self._settings),
-                pass_fds=(write_fd,),
+                pass_fds=tuple(handed_over.values()),
                 # Ctrl-C in a terminal is for the worker, which then asks its children in its own way.
                 start_new_session=True,
             )
         except OSError:
             beats.close()
+            slate.close()
             raise
         finally:
             os.close(write_fd)
-        return TrainingProcess(process=process, beats=beats)
+        return TrainingProcess(process=process, beats=beats, slate=slate)
 
 
 def _give_order(process: subprocess.Popen[bytes], claim: Claim) -> bool:

@@ -14,7 +14,7 @@ import selectors
 import signal
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
@@ -25,11 +25,12 @@ import psutil
 from heimdall.domain.errors import LeaseLostError, LockedError, NotFoundError, UnavailableError
 from heimdall.domain.events import RequeueCause
 from heimdall.domain.jobs import Claim, Job, PendingAction
-from heimdall.domain.training import Phase
+from heimdall.domain.training import EpochReport, Phase
 from heimdall.services.attempts import AttemptService
 from heimdall.settings import Settings
 from heimdall.worker.exits import describe_exit
 from heimdall.worker.output import OutputLog
+from heimdall.worker.slate import Slate
 
 _LOOK_S: Final = 0.5
 """s between the parent's own looks for pause and cancel; the child looks more often, this one finds a hung child."""
@@ -64,10 +65,11 @@ class StopRequest(Enum):
 
 @dataclass
 class TrainingProcess:
-    """A running child, its output and the pipe on which it says that steps go on."""
+    """A running child, its output, the pipe on which it says that steps go on, and what it leaves where it is killed."""
 
     process: subprocess.Popen[bytes]
     beats: IO[bytes]
+    slate: Slate
 
     @property
     def output(self) -> IO[bytes]:
@@ -76,8 +78,8 @@ class TrainingProcess:
         return self.process.stdout
 
     def close(self) -> None:
-        """Close the pipes."""
-        for stream in (self.process.stdin, self.output, self.beats):
+        """Close the pipes and let go of the slate."""
+        for stream in (self.process.stdin, self.output, self.beats, self.slate):
             if stream is not None:
                 stream.close()
 
@@ -141,8 +143,9 @@ class Supervisor:
         finally:
             self._kill()
             return_code = self._child.process.wait()
+            left = self._child.slate.read()
             self._child.close()
-        job = self._settle(return_code)
+        job = self._settle(return_code, left)
         self._close_log()
         return job
 
@@ -309,12 +312,14 @@ class Supervisor:
             self._watch.killed_at = self._monotonic()
             self._child.process.kill()
 
-    def _settle(self, return_code: int) -> Job | None:
-        """Write the end of the attempt where the child did not."""
+    def _settle(self, return_code: int, left: Sequence[EpochReport]) -> Job | None:
+        """Write the end of the attempt where the child did not, behind the epochs that it had no time to store."""
         deadline = self._monotonic() + _WRITE_FINAL_S
         while True:
             try:
                 self._attempts.read_control(self._claim)
+                if num_written := self._attempts.record_left(self._claim, left):
+                    logger.info("epochs_of_ended_process_stored", extra={"job_id": self._claim.job_id, "epochs": num_written})
                 return self._write_end(return_code)
             except (LeaseLostError, NotFoundError):
                 return None

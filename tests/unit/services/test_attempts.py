@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 
 from heimdall.domain.errors import LeaseLostError, StorageFullError, UnavailableError
+from heimdall.domain.events import EventType
 from heimdall.domain.jobs import Checkpoint, DeviceInfo, JobStatus, PendingAction
 from heimdall.domain.ports import JobQuery
 from heimdall.domain.training import CheckpointFile
@@ -82,6 +83,38 @@ def test_epochs_that_come_faster_than_commits_are_one_change_with_an_event_each(
     assert bench.jobs.get(job.id) == stored
 
 
+def test_what_a_lost_process_had_no_time_to_store_is_stored_behind_what_it_had(bench: JobBench) -> None:
+    job = bench.create()
+    claim = bench.claim(job)
+    bench.attempts.record_epochs(claim, [bench.report(claim, epoch) for epoch in (1, 2)])
+    reported = [bench.report(claim, epoch) for epoch in (1, 2, 3, 4)]
+    assert bench.attempts.record_left(claim, reported) == 2
+    stored = bench.jobs.get(job.id)
+    frames = bench.jobs.events(job.id, since=0)[0]
+    assert [frame.data["epoch"] for frame in frames if frame.event is EventType.PROGRESS] == [1, 2, 3, 4]
+    assert bench.attempts.record_left(claim, reported) == 0
+    assert bench.jobs.get(job.id) == stored
+
+
+def test_the_first_epochs_of_an_attempt_are_stored_over_those_of_the_attempt_before(bench: JobBench) -> None:
+    job = bench.create()
+    first = bench.claim(job)
+    bench.attempts.record_epochs(first, [bench.report(first, epoch) for epoch in (1, 2, 3)])
+    bench.attempts.finish_lost(first)
+    second = bench.claim(job)
+    assert bench.attempts.record_left(second, [bench.report(second, 2)]) == 1
+    with bench.store.read() as tx:
+        assert next(row for row in tx.metrics.find(job.id) if row.epoch == 2).attempt == second.attempt
+
+
+def test_nothing_behind_a_gap_is_stored_for_a_lost_process(bench: JobBench) -> None:
+    job = bench.create()
+    claim = bench.claim(job)
+    assert bench.attempts.record_left(claim, []) == 0
+    assert bench.attempts.record_left(claim, [bench.report(claim, epoch) for epoch in (1, 2, 4)]) == 2
+    assert bench.jobs.get(job.id).current_epoch == 2
+
+
 def test_nothing_can_be_written_under_a_lost_lease(bench: JobBench, tmp_path: Path) -> None:
     job = bench.create()
     claim = bench.claim(job)
@@ -94,6 +127,7 @@ def test_nothing_can_be_written_under_a_lost_lease(bench: JobBench, tmp_path: Pa
         lambda: bench.attempts.read_control(claim),
         lambda: bench.attempts.report_device(claim, DeviceInfo(kind="cpu", name="cpu"), None),
         lambda: bench.record_epoch(claim, 1),
+        lambda: bench.attempts.record_left(claim, [bench.report(claim, 1)]),
         lambda: bench.attempts.save_checkpoint(claim, write_checkpoint(tmp_path, 9)),
         lambda: bench.attempts.finish_paused(claim),
         lambda: bench.attempts.finish_cancelled(claim),

@@ -52,6 +52,20 @@ def test_a_database_that_comes_back_gets_the_epoch(rig: Rig) -> None:
     assert rig.bench.jobs.get(rig.job.id).current_epoch == 1
 
 
+def test_an_epoch_is_out_of_reach_of_a_kill_before_it_waits_for_the_database(rig: Rig) -> None:
+    noted: list[tuple[int, int]] = []
+    sink = JobSink(
+        attempts=rig.bench.attempts,
+        claim=rig.claim,
+        control=rig.control,
+        clock=rig.bench.clock,
+        note_epoch=lambda report: noted.append((report.metric.epoch, rig.bench.jobs.get(rig.job.id).current_epoch)),
+    )
+    with sink.writing():
+        sink.report_epoch(rig.bench.report(rig.claim, 1))
+    assert noted == [(1, 0)]
+
+
 def test_patience_ends(rig: Rig) -> None:
     rig.bench.store.is_away = True
     sink = rig.make(patience_s=0)

@@ -15,7 +15,9 @@ import pytest
 
 from heimdall.domain.errors import LockedError
 from heimdall.domain.jobs import Claim, Job, JobStatus, PendingAction
+from heimdall.domain.training import EpochReport
 from heimdall.settings import Settings
+from heimdall.worker.slate import open_slate
 from heimdall.worker.supervision import StopRequest, Supervisor, TrainingProcess
 from tests.instance import wait_until
 from tests.unit.services.job_bench import JobBench
@@ -39,6 +41,8 @@ class Rig:
         self.request = StopRequest.NONE
         self.child: TrainingProcess | None = None
         self.monotonic: Callable[[], float] | None = None
+        self.left: list[EpochReport] = []
+        """Epochs that the child leaves."""
 
     def supervise(self, code: str, *, speed: float = 1.0, during: Callable[[], None] | None = None) -> object:
         """Run the child under supervision; ``during`` runs beside it once the child has printed something."""
@@ -47,7 +51,10 @@ class Rig:
             [sys.executable, "-c", code, str(write_fd)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, pass_fds=(write_fd,)
         )
         os.close(write_fd)
-        self.child = TrainingProcess(process=process, beats=os.fdopen(read_fd, "rb", buffering=0))
+        slate = open_slate()
+        for report in self.left:
+            slate.note(report)
+        self.child = TrainingProcess(process=process, beats=os.fdopen(read_fd, "rb", buffering=0), slate=slate)
         supervisor = Supervisor(
             attempts=self.bench.attempts,
             settings=self.settings,
@@ -99,6 +106,21 @@ def test_a_child_that_says_nothing_at_its_end_is_lost_and_the_job_waits_again(ri
     assert job is not None
     assert rig.status is JobStatus.PENDING
     assert "killed (SIGKILL)" in rig.log()[-1]
+
+
+def test_what_a_killed_child_left_is_stored_before_its_attempt_ends(rig: Rig) -> None:
+    rig.bench.record_epoch(rig.claim, 1)
+    rig.left = [rig.bench.report(rig.claim, epoch) for epoch in (1, 2, 3)]
+    rig.supervise("import os, signal; os.kill(os.getpid(), signal.SIGKILL)")
+    frames = [frame.event.value for frame in rig.bench.jobs.events(rig.job.id, since=0)[0]]
+    assert frames[-4:] == ["training_progress"] * 3 + ["training_requeued"]
+    assert rig.read().current_epoch == 3
+
+
+def test_what_a_child_left_that_wrote_its_own_end_is_not_looked_at(rig: Rig) -> None:
+    rig.left = [rig.bench.report(rig.claim, 1)]
+    rig.supervise(SLEEPER, during=lambda: rig.bench.attempts.finish_paused(rig.claim))
+    assert (rig.status, rig.read().current_epoch) == (JobStatus.PAUSED, 0)
 
 
 def test_too_many_losses_fail_the_job_with_signal_and_last_lines(rig: Rig) -> None:

@@ -1,0 +1,81 @@
+"""The epochs that a training process has reported, where a kill of it cannot take them: memory that its worker holds too.
+
+An epoch is durable some milliseconds after the loop reported it (:mod:`heimdall.worker.scribe`). A process that is killed meanwhile leaves
+it here, and the worker writes it in its place. One slot for each epoch that can be reported and not yet stored, written over in turns.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+import tempfile
+import zlib
+from contextlib import suppress
+from typing import Final
+
+from pydantic import TypeAdapter, ValidationError
+
+from heimdall.domain.training import EpochReport
+from heimdall.worker.scribe import MAX_EPOCHS, MAX_WAITING
+
+NUM_SLOTS: Final = MAX_WAITING + MAX_EPOCHS + 1
+"""Those that wait, those in the transaction that runs, and the one for which the loop waits."""
+SLOT_BYTES: Final = 4096
+"""Five times what a report takes."""
+_HEAD: Final = struct.Struct("<II")
+"""Length and CRC-32 of the text that follows."""
+_REPORTS: Final = TypeAdapter(EpochReport)
+
+
+class Slate:
+    """One slate, written by one training process and read by its worker when that process is gone.
+
+    Parameters
+    ----------
+    fd
+        As :func:`open_slate` returns it, or as it was inherited.
+    """
+
+    def __init__(self, fd: int) -> None:
+        self.fd = fd
+
+    def note(self, report: EpochReport) -> None:
+        """Keep a report: one system call, no disk. One that does not fit, or for which there is no memory, is not kept; never raises."""
+        text = _REPORTS.dump_json(report)
+        if len(text) > SLOT_BYTES - _HEAD.size:
+            return
+        try:
+            os.pwrite(self.fd, _HEAD.pack(len(text), zlib.crc32(text)) + text, SLOT_BYTES * (report.metric.epoch % NUM_SLOTS))
+        except OSError:
+            return
+
+    def read(self) -> list[EpochReport]:
+        """Return what is kept, by epoch. A slot that was being written when the process was killed is left out."""
+        content = os.pread(self.fd, NUM_SLOTS * SLOT_BYTES, 0)
+        found = [_read_slot(content[start : start + SLOT_BYTES]) for start in range(0, len(content), SLOT_BYTES)]
+        return sorted((report for report in found if report is not None), key=lambda report: report.metric.epoch)
+
+    def close(self) -> None:
+        """Let go of it."""
+        os.close(self.fd)
+
+
+def open_slate() -> Slate:
+    """Return an empty slate that has no name: it is gone with the last process that holds it."""
+    with suppress(AttributeError, OSError):  # another system than Linux, or a sandbox that forbids it
+        return Slate(os.memfd_create("heimdall-epochs"))
+    with tempfile.TemporaryFile() as file:
+        return Slate(os.dup(file.fileno()))
+
+
+def _read_slot(slot: bytes) -> EpochReport | None:
+    if len(slot) < _HEAD.size:
+        return None
+    length, checksum = _HEAD.unpack_from(slot)
+    text = slot[_HEAD.size : _HEAD.size + length]
+    if not length or len(text) < length or zlib.crc32(text) != checksum:
+        return None
+    try:
+        return _REPORTS.validate_json(text)
+    except ValidationError:
+        return None
