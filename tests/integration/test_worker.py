@@ -67,7 +67,7 @@ def test_no_epoch_that_a_killed_child_had_reported_is_lost(make_bench: Callable[
     stored = bench.wait_epoch(job.id)
     child = bench.child(job.id)
     line = child.cmdline()
-    slate = Slate(os.open(f"/proc/{child.pid}/fd/{line[line.index('--slate-fd') + 1]}", os.O_RDONLY))
+    slate = Slate(os.open(f"/proc/{child.pid}/fd/{line[line.index('--slate-fd') + 1]}", os.O_RDWR))
 
     def find_reported() -> int:
         return max((report.metric.epoch for report in slate.read()), default=0)

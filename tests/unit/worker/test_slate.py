@@ -69,7 +69,7 @@ def test_the_newest_are_kept_in_the_same_room(slate: Slate) -> None:
     for epoch in range(1, 3 * NUM_SLOTS):
         slate.note(make_report(CLAIM, epoch, 10_000))
     assert [report.metric.epoch for report in slate.read()] == list(range(2 * NUM_SLOTS, 3 * NUM_SLOTS))
-    assert os.fstat(slate.fd).st_size <= NUM_SLOTS * SLOT_BYTES
+    assert os.fstat(slate.fd).st_size == NUM_SLOTS * SLOT_BYTES
 
 
 def test_half_a_report_is_not_taken_for_one(slate: Slate) -> None:
@@ -77,13 +77,11 @@ def test_half_a_report_is_not_taken_for_one(slate: Slate) -> None:
         slate.note(make_report(CLAIM, epoch, 10))
     os.pwrite(slate.fd, b"#", 2 * SLOT_BYTES + 40)
     assert [report.metric.epoch for report in slate.read()] == [1, 3]
-    os.ftruncate(slate.fd, 3 * SLOT_BYTES + 20)
+    os.pwrite(slate.fd, b"\xff\xff\xff\xff", 3 * SLOT_BYTES)
     assert [report.metric.epoch for report in slate.read()] == [1]
 
 
-def test_what_does_not_fit_or_finds_no_memory_stops_nobody(slate: Slate) -> None:
+def test_what_does_not_fit_is_left_out_and_stops_nobody(slate: Slate) -> None:
     slate.note(make_report(CLAIM, 1, 10, non_finite={"val_nll": "n" * SLOT_BYTES}))
-    assert slate.read() == []
-    reader = Slate(os.open("/dev/full", os.O_WRONLY))
-    reader.note(make_report(CLAIM, 1, 10))
-    reader.close()
+    slate.note(make_report(CLAIM, 2, 10))
+    assert [report.metric.epoch for report in slate.read()] == [2]
