@@ -2,6 +2,7 @@
 
 import os
 import signal
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -60,7 +61,9 @@ def test_a_killed_child_costs_seconds_and_the_job_completes_with_every_epoch_onc
     assert worker.wait(20) == 0
 
 
-def test_no_epoch_that_a_killed_child_had_reported_is_lost(make_bench: Callable[..., WorkerBench]) -> None:
+@pytest.mark.parametrize("leases", [0, 1.5])
+def test_no_epoch_that_a_killed_child_had_reported_is_lost(make_bench: Callable[..., WorkerBench], leases: float) -> None:
+    """Also where the database is held locked for longer than a lease lasts."""
     bench = make_bench()
     bench.start_worker()
     job = bench.create(**LONG)
@@ -77,6 +80,8 @@ def test_no_epoch_that_a_killed_child_had_reported_is_lost(make_bench: Callable[
         child.kill()
         wait_until(lambda: not bench.children(job.id), 10, bench.log)
         reported = find_reported()
+        until = time.monotonic() + leases * bench.settings.lease_s
+        wait_until(lambda: time.monotonic() > until, 30, bench.log)
         assert reported > bench.job(job.id).current_epoch >= stored.current_epoch
     slate.close()
     bench.wait(job.id, JobStatus.RUNNING, attempt=2)
@@ -84,6 +89,19 @@ def test_no_epoch_that_a_killed_child_had_reported_is_lost(make_bench: Callable[
     epochs = [frame.data["epoch"] for frame in frames if frame.event is EventType.PROGRESS and frame.data["attempt"] == 1]
     assert epochs == list(range(1, reported + 1))
     assert "epochs_of_ended_process_stored" in bench.log().replace(" ", "_")
+
+
+def test_a_database_that_is_held_locked_for_longer_than_a_lease_ends_no_attempt(make_bench: Callable[..., WorkerBench]) -> None:
+    bench = make_bench()
+    bench.start_worker()
+    job = bench.create(**LONG)
+    before = bench.wait_epoch(job.id)
+    with bench.container.store.write():
+        until = time.monotonic() + 1.5 * bench.settings.lease_s
+        wait_until(lambda: time.monotonic() > until, 30, bench.log)
+    bench.wait_epoch(job.id, before.current_epoch + 20)
+    assert [kind for kind, _ in bench.events(job.id)].count("requeued") == 0
+    assert bench.job(job.id).attempt == 1
 
 
 def test_pause_resume_and_cancel_act_within_a_moment(make_bench: Callable[..., WorkerBench]) -> None:

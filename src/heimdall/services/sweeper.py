@@ -19,6 +19,8 @@ from heimdall.services.transitions import give_up_attempt
 
 MAX_DOUBT_S: Final = 60.0
 """s, longest time between two messages for one waiting job."""
+_KEPT_OUT: Final = 0.05
+"""Share of a lease: a writer that waited longer for its turn was kept out, and so were heartbeats."""
 DATASET_DOUBT_S: Final = 20.0
 """s without progress after which a data set's builder counts as gone; building twice gives the same data set."""
 
@@ -64,7 +66,8 @@ class Sweeper:
     """One per worker, for one thread; several workers may sweep at the same time.
 
     A lease has run out when this sweeper saw no heartbeat for ``lease_s`` of its own monotonic time. No two clocks are compared, so a
-    clock that jumps ends no lease and keeps none alive. A worker of this machine whose process is gone is not waited for.
+    clock that jumps ends no lease and keeps none alive. A worker of this machine whose process is gone is not waited for. The second half
+    of a lease counts only while others can write: a database that somebody holds locked keeps every heartbeat out too.
     """
 
     def __init__(
@@ -127,25 +130,32 @@ class Sweeper:
     def _try_to_expire(self, lease: HeldLease, now: datetime) -> JobStatus | None:
         """Expire one lease; a row that another transaction holds must not keep the other jobs waiting."""
         watch = self._leases[lease.job_id]
+        loss: tuple[RequeueCause, str] | None = None
+        if self._registry.is_gone(lease.worker_id):
+            loss = RequeueCause.WORKER_ENDED, "The worker that trained it ended without a word."
+        elif watch.silent_s > self._settings.lease_s:
+            loss = RequeueCause.WORKER_SILENT, f"The worker was silent for more than {self._settings.lease_s:g} s."
+        elif watch.silent_s <= self._settings.lease_s / 2:
+            return None
         try:
-            status = self._expire(lease, now)
+            status = self._expire(lease, now, loss)
         except LockedError:
-            watch.is_blocked = True
-            for other in self._leases.values():
-                # Where all writers are kept out, nobody could write a heartbeat either: they get time for one.
-                other.silent_s = min(other.silent_s, self._settings.lease_s / 2)
+            watch.is_blocked = loss is not None
+            self._give_time()
             return None
         if status is not None:
             watch.is_blocked = False
         return status
 
-    def _expire(self, lease: HeldLease, now: datetime) -> JobStatus | None:
-        if self._registry.is_gone(lease.worker_id):
-            cause, reason = RequeueCause.WORKER_ENDED, "The worker that trained it ended without a word."
-        elif self._leases[lease.job_id].silent_s > self._settings.lease_s:
-            cause, reason = RequeueCause.WORKER_SILENT, f"The worker was silent for more than {self._settings.lease_s:g} s."
-        else:
-            return None
+    def _give_time(self) -> None:
+        """Let every worker have half a lease from now: what kept this writer out kept heartbeats out."""
+        self._swept_at = self._monotonic()
+        for watch in self._leases.values():
+            watch.silent_s = min(watch.silent_s, self._settings.lease_s / 2)
+
+    def _expire(self, lease: HeldLease, now: datetime, loss: tuple[RequeueCause, str] | None) -> JobStatus | None:
+        """Take the job from its worker; without a loss only look whether one could write. LockedError where one cannot."""
+        began = self._monotonic()
         with self._store.write() as tx:
             try:
                 job = tx.jobs.get(lease.job_id, lock=True)
@@ -154,6 +164,12 @@ class Sweeper:
             # Looked at again under the lock: a heartbeat or another sweeper may have come first.
             if lease not in tx.jobs.list_leases(lease.job_id):
                 return None
+            if self._monotonic() - began > _KEPT_OUT * self._settings.lease_s and (loss is None or loss[0] is RequeueCause.WORKER_SILENT):
+                self._give_time()
+                return None
+            if loss is None:
+                return None
+            cause, reason = loss
             losses = tx.jobs.count_loss(lease.job_id)
             limit = self._settings.max_attempts
             return give_up_attempt(tx, job, now=now, reason=reason, cause=cause, losses=losses, max_attempts=limit).status

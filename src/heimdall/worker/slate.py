@@ -12,7 +12,7 @@ import struct
 import tempfile
 import zlib
 from contextlib import suppress
-from typing import Final
+from typing import IO, Final
 
 import orjson
 from pydantic import TypeAdapter, ValidationError
@@ -40,8 +40,12 @@ class Slate:
 
     def __init__(self, fd: int) -> None:
         self.fd = fd
-        # Not written by system calls: each would hand the interpreter to the thread that writes the database.
-        self._content = mmap.mmap(fd, NUM_SLOTS * SLOT_BYTES)
+        try:
+            # Not written by system calls: each would hand the interpreter to the thread that writes the database.
+            self._content = mmap.mmap(fd, NUM_SLOTS * SLOT_BYTES)
+        except OSError:
+            os.close(fd)
+            raise
 
     def note(self, report: EpochReport) -> None:
         """Keep a report: a copy in memory, 3 microseconds. One that does not fit is not kept."""
@@ -63,14 +67,16 @@ class Slate:
 
 def open_slate() -> Slate:
     """Return an empty slate that has no name: it is gone with the last process that holds it. OSError where there is no room for it."""
-    with suppress(AttributeError, OSError):  # another system than Linux, or a sandbox that forbids it
-        fd = os.memfd_create("heimdall-epochs")
-        os.ftruncate(fd, NUM_SLOTS * SLOT_BYTES)
-        return Slate(fd)
-    with tempfile.TemporaryFile() as file:
-        file.write(bytes(NUM_SLOTS * SLOT_BYTES))  # a full disk must be found now, not at a touch of the memory
+    with _open_nameless() as file:
+        file.write(bytes(NUM_SLOTS * SLOT_BYTES))  # where there is no room, it must be found now, not at a touch of the memory
         file.flush()
         return Slate(os.dup(file.fileno()))
+
+
+def _open_nameless() -> IO[bytes]:
+    with suppress(AttributeError, OSError):  # another system than Linux, or a sandbox that forbids it
+        return os.fdopen(os.memfd_create("heimdall-epochs"), "wb")
+    return tempfile.TemporaryFile()
 
 
 def _read_slot(slot: bytes) -> EpochReport | None:

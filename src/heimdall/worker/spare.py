@@ -17,6 +17,7 @@ import threading
 import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Final
 
@@ -57,8 +58,10 @@ class Children:
     def start(self, claim: Claim) -> TrainingProcess:
         """Return a child that runs the attempt. OSError where no process can be started."""
         spare = self._take_spare()
-        if spare is not None and _give_order(spare.process, claim):
-            return spare
+        if spare is not None:
+            if _give_order(spare.process, claim):
+                return spare
+            _discard(spare)
         return self._spawn(claim.job_id, claim.worker_id, claim.attempt)
 
     def keep_spare(self) -> None:
@@ -98,21 +101,21 @@ class Children:
     def _drop(self) -> None:
         if self._spare is not None:
             child, self._spare = self._spare[0], None
-            child.process.kill()
-            child.process.wait()
-            child.close()
+            _discard(child)
 
     def _spawn(self, job_id: str, worker_id: str, attempt: int, *, is_spare: bool = False) -> TrainingProcess:
         return self._nursery.submit(self._spawn_here, job_id, worker_id, attempt, is_spare=is_spare).result()
 
     def _spawn_here(self, job_id: str, worker_id: str, attempt: int, *, is_spare: bool) -> TrainingProcess:
-        read_fd, write_fd = os.pipe()
-        beats = os.fdopen(read_fd, "rb", buffering=0)
-        slate = open_slate()
-        handed_over = {"beat_fd": write_fd, "slate_fd": slate.fd}
-        parent_pid = os.getpid()
-        command = make_command(CHILD_MODULE, job_id=job_id, worker_id=worker_id, attempt=attempt, parent_pid=parent_pid, **handed_over)
-        try:
+        with ExitStack() as where_it_fails, ExitStack() as always:
+            slate = open_slate()
+            where_it_fails.callback(slate.close)
+            read_fd, write_fd = os.pipe()
+            always.callback(os.close, write_fd)
+            beats = where_it_fails.enter_context(os.fdopen(read_fd, "rb", buffering=0))
+            handed_over = {"beat_fd": write_fd, "slate_fd": slate.fd}
+            parent_pid = os.getpid()
+            command = make_command(CHILD_MODULE, job_id=job_id, worker_id=worker_id, attempt=attempt, parent_pid=parent_pid, **handed_over)
             process = subprocess.Popen(
                 [*command, "--spare", str(self._spare_life_s)] if is_spare else command,
                 stdin=subprocess.PIPE if is_spare else subprocess.DEVNULL,
@@ -123,12 +126,7 @@ class Children:
                 # Ctrl-C in a terminal is for the worker, which then asks its children in its own way.
                 start_new_session=True,
             )
-        except OSError:
-            beats.close()
-            slate.close()
-            raise
-        finally:
-            os.close(write_fd)
+            where_it_fails.pop_all()
         return TrainingProcess(process=process, beats=beats, slate=slate)
 
 
@@ -138,9 +136,14 @@ def _give_order(process: subprocess.Popen[bytes], claim: Claim) -> bool:
         process.stdin.write(claim.model_dump_json().encode() + b"\n")
         process.stdin.close()
     except OSError:
-        process.kill()
         return False
     return True
+
+
+def _discard(child: TrainingProcess) -> None:
+    child.process.kill()
+    child.process.wait()
+    child.close()
 
 
 def wait_for_order(life_s: float) -> Claim | None:

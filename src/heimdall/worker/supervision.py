@@ -42,7 +42,7 @@ _KILL_AFTER_S: Final = 0.5
 _LONGEST_TURN_S: Final = 15.0
 """s that one turn may add to a child's silence: where this process itself was frozen, its child most likely was too."""
 _WRITE_FINAL_S: Final = 30.0
-"""s to keep trying to write the end of an attempt; after that the lease runs out and a sweeper does it."""
+"""s that a worker which was asked to stop tries to write the end of an attempt; after that the lease runs out and a sweeper does it."""
 
 logger = logging.getLogger(__name__)
 
@@ -314,7 +314,8 @@ class Supervisor:
 
     def _settle(self, return_code: int, left: Sequence[EpochReport]) -> Job | None:
         """Write the end of the attempt where the child did not, behind the epochs that it had no time to store."""
-        deadline = self._monotonic() + _WRITE_FINAL_S
+        deadline: float | None = None
+        is_said = False
         while True:
             try:
                 self._attempts.read_control(self._claim)
@@ -324,9 +325,15 @@ class Supervisor:
             except (LeaseLostError, NotFoundError):
                 return None
             except UnavailableError as error:
-                if self._monotonic() >= deadline:
-                    logger.error("attempt_end_not_written", extra={"job_id": self._claim.job_id, "reason": error.detail})
-                    return None
+                extra = {"job_id": self._claim.job_id, "reason": error.detail}
+                if self._stop_request() is not StopRequest.NONE:
+                    deadline = deadline or self._monotonic() + _WRITE_FINAL_S
+                    if self._monotonic() >= deadline:
+                        logger.error("attempt_end_not_written", extra=extra)
+                        return None
+                if not is_said:
+                    is_said = True
+                    logger.warning("attempt_end_waits_for_store", extra=extra)
                 time.sleep(_TICK_S)
 
     def _write_end(self, return_code: int) -> Job:

@@ -1,10 +1,13 @@
+from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import pairwise
 
 import pytest
 
 from heimdall.domain.datasets import DatasetStatus
-from heimdall.domain.errors import UnavailableError
+from heimdall.domain.errors import LockedError, UnavailableError
 from heimdall.domain.jobs import JobStatus
+from heimdall.domain.ports import Transaction
 from tests.unit.services.job_bench import JobBench
 
 
@@ -81,6 +84,65 @@ def test_a_database_that_was_away_gives_every_worker_its_whole_lease_again(bench
             bench.sweeper.sweep()
     bench.store.is_away = False
     assert bench.sweep_for(9) == {}
+
+
+@contextmanager
+def held_locked(bench: JobBench, wait_s: float, fault: Exception | None = None) -> Iterator[None]:
+    """Let each writer wait so long for its turn, or in vain."""
+    write = bench.store.write
+
+    @contextmanager
+    def wait_and_write() -> Iterator[Transaction]:
+        bench.clock.advance(wait_s)
+        if fault is not None:
+            raise fault
+        with write() as tx:
+            yield tx
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(bench.store, "write", wait_and_write)
+        yield
+
+
+def test_a_look_whether_a_silent_worker_could_write_changes_nothing(bench: JobBench) -> None:
+    job = bench.create()
+    bench.claim(job)
+    before = bench.jobs.get(job.id)
+    assert bench.sweep_for(8) == {}
+    assert bench.jobs.get(job.id) == before
+
+
+@pytest.mark.parametrize("begins_after_s", [4, 6, 9])
+def test_a_lock_that_ends_while_the_sweeper_waits_leaves_every_worker_time_for_a_heartbeat(bench: JobBench, begins_after_s: int) -> None:
+    job = bench.create()
+    claim = bench.claim(job)
+    bench.sweep_for(begins_after_s)
+    with held_locked(bench, wait_s=9):
+        assert bench.sweep_for(2) == {}
+    assert bench.sweep_for(4) == {}
+    bench.attempts.heartbeat(claim)
+    assert bench.sweep_for(10) == {}
+    assert bench.sweep_for(1) == {job.id: JobStatus.PENDING}, "a worker that is really silent is not kept for ever"
+
+
+def test_a_lock_that_outlasts_every_wait_is_no_silence_of_the_workers(bench: JobBench) -> None:
+    job = bench.create()
+    claim = bench.claim(job)
+    bench.sweep_for(3)
+    with held_locked(bench, wait_s=10, fault=LockedError("busy")):
+        assert bench.sweep_for(8) == {}
+        assert bench.sweeper.sweep().blocked == (), "the worker is not known to be gone"
+    assert bench.sweep_for(4) == {}
+    bench.attempts.heartbeat(claim)
+    assert bench.sweep_for(10) == {}
+
+
+def test_a_worker_that_is_gone_is_not_given_time_behind_a_lock(bench: JobBench) -> None:
+    job = bench.create()
+    bench.claim(job)
+    bench.registry.gone.add("w1")
+    with held_locked(bench, wait_s=9):
+        assert bench.sweeper.sweep().moved == {job.id: JobStatus.PENDING}
 
 
 @pytest.mark.parametrize(("action", "status"), [("pause", JobStatus.PAUSED), ("cancel", JobStatus.CANCELLED)])

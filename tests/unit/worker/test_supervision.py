@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from heimdall.domain.errors import LockedError
+from heimdall.domain.errors import LockedError, UnavailableError
 from heimdall.domain.jobs import Claim, Job, JobStatus, PendingAction
 from heimdall.domain.training import EpochReport
 from heimdall.settings import Settings
@@ -307,6 +307,42 @@ def test_a_database_that_is_away_for_a_while_does_not_end_the_child(rig: Rig) ->
     code = "import time; print('ready', flush=True); time.sleep(2.5); print('still here')"
     rig.supervise(code, during=go_away_and_come_back)
     assert "still here" in rig.log()
+
+
+def test_the_end_of_a_killed_child_waits_for_a_store_that_is_away_however_long(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    rig.left = [rig.bench.report(rig.claim, epoch) for epoch in (1, 2)]
+    read_control, refused_at = rig.bench.attempts.read_control, []
+
+    def note_refusal(claim: Claim) -> PendingAction | None:
+        try:
+            return read_control(claim)
+        except UnavailableError:
+            assert rig.child is not None
+            if rig.child.process.poll() is not None:
+                refused_at.append(FAST * time.monotonic())
+            raise
+
+    monkeypatch.setattr(rig.bench.attempts, "read_control", note_refusal)
+
+    def go_away_and_kill() -> None:
+        rig.bench.store.is_away = True
+        assert rig.child is not None
+        rig.child.process.kill()
+        wait_until(lambda: len(refused_at) > 1 and refused_at[-1] - refused_at[0] > 40, 20, lambda: f"given up: {refused_at}")
+        rig.bench.store.is_away = False
+
+    assert rig.supervise(SLEEPER, speed=FAST, during=go_away_and_kill) is not None
+    assert (rig.status, rig.read().current_epoch) == (JobStatus.PENDING, 2)
+
+
+def test_a_worker_that_is_asked_to_stop_does_not_wait_for_a_store_for_ever(rig: Rig) -> None:
+    def go_away_and_stop() -> None:
+        rig.bench.store.is_away = True
+        rig.set_request(StopRequest.AT_ONCE)
+
+    assert rig.supervise(SLEEPER, speed=FAST, during=go_away_and_stop) is None
+    rig.bench.store.is_away = False
+    assert rig.status is JobStatus.RUNNING
 
 
 def test_a_child_frozen_while_the_database_is_locked_is_ended(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
