@@ -8,6 +8,7 @@ or does not do a row, is named there with the reason.
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import shutil
 import signal
@@ -23,7 +24,7 @@ from pathlib import Path
 from bench.peers.installing import WANTED, install, read_version
 from bench.peers.measuring import QUICK, Figures, Sizes, fill, measure_history, measure_live, measure_reads, measure_training
 from bench.peers.products import PRODUCTS, Product
-from bench.peers.report import make_record, write_json, write_lines
+from bench.peers.report import join_records, make_record, write_json, write_lines
 from bench.peers.running import Running, serve
 from bench.sections import FIGURES, replace_section
 
@@ -59,7 +60,7 @@ class Comparison:
                 )
 
     def measure_reads(self) -> None:
-        """Fill a store for each product, serve all of them at once, and ask in turns."""
+        """Fill a store for each product, serve all of them, and ask in turns; those whose turn it is not stand still."""
         filled = {}
         for product in self._products:
             folder = self._folder / f"reads-{product.name}"
@@ -78,9 +79,10 @@ class Comparison:
                     if product.name not in servers:
                         continue
                     server, run, num_jobs = servers[product.name], filled[product.name]["run"], filled[product.name]["jobs"]
-                    self._note(product, "reads", lambda s=server, r=run, n=num_jobs: measure_reads(s, r, n, self._sizes))
-                    if product.name != "tensorboard":
-                        self._note(product, "history", lambda s=server, r=run: measure_history(s, r, self._sizes))
+                    with server.awake():
+                        self._note(product, "reads", lambda s=server, r=run, n=num_jobs: measure_reads(s, r, n, self._sizes))
+                        if product.name != "tensorboard":
+                            self._note(product, "history", lambda s=server, r=run: measure_history(s, r, self._sizes))
         if "tensorboard" in filled:
             self._measure_whole_tensorboard(filled["tensorboard"]["run"])
 
@@ -90,10 +92,10 @@ class Comparison:
             if product.name in filled:
                 try:
                     servers[product.name] = stack.enter_context(serve(product, self._folder / f"reads-{product.name}"))
+                    servers[product.name].settle()
+                    servers[product.name].freeze()
                 except (RuntimeError, OSError) as error:
                     self.problems[product.name].append(f"reads: {_say(error)}")
-        for server in servers.values():
-            server.settle()
         return servers
 
     def _measure_whole_tensorboard(self, run: str) -> None:
@@ -135,6 +137,7 @@ def read_options() -> tuple[argparse.Namespace, Sizes]:
     parser.add_argument("--jobs", type=int, help="in the list")
     parser.add_argument("--minutes", type=float, default=90, help="begin nothing after this; what is there is written")
     parser.add_argument("--only", choices=["live", "reads"])
+    parser.add_argument("--beside", type=Path, help="a result of before on this machine; its rows that are not taken anew are kept")
     parser.add_argument("--write", action="store_true", help="write the table to docs/figures.md")
     options = parser.parse_args()
     sizes = QUICK if options.quick else Sizes()
@@ -160,6 +163,8 @@ def main() -> None:
         versions = {product.name: read_version(product.name) for product in products}
         problems = comparison.problems | {peer: [why] for peer, why in absent.items()}
         record = make_record(comparison.rounds, versions, problems, sizes, load)
+        if options.beside:
+            record = join_records(json.loads(options.beside.read_text()), record)
         write_json(record, ROOT / "bench" / "out" / "peers.json")
         lines = write_lines(record)
         print("\n".join(lines))

@@ -67,6 +67,38 @@ def make_record(
     }
 
 
+def join_records(before: Mapping[str, Any], record: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the newer record with those rows of the one before that it has not: one table of two runs on one machine, which says so.
+
+    Raises
+    ------
+    ValueError
+        Another machine, other versions, or other sizes.
+    """
+    for name in ("machine", "versions", "sizes"):
+        if before[name] != record[name]:
+            raise ValueError(f"The result of before has another {name}: {before[name]} and {record[name]}.")
+    kept = {name: row for name, row in before["rows"].items() if name not in record["rows"]}
+    problems = {name: [*before["problems"].get(name, []), *record["problems"].get(name, [])] for name in record["versions"]}
+    return {
+        **record,
+        "rows": kept | record["rows"],
+        "rows_of_before": {"at": before["at"], "load_at_start": before["load_at_start"], "rows": list(kept)},
+        "problems": {name: lines for name, lines in problems.items() if lines},
+    }
+
+
+def _tell_runs(record: Mapping[str, Any]) -> list[str]:
+    before = record.get("rows_of_before")
+    if before is None:
+        return []
+    at, since = before["at"][11:16], record["at"][11:16]
+    return [
+        f"Two runs: the rows from *{before['rows'][0]}* to *{before['rows'][-1]}* were done at {at} (load {before['load_at_start']:.1f}), "
+        f"the others at {since}, UTC."
+    ]
+
+
 def write_lines(record: Mapping[str, Any]) -> list[str]:
     """Return the part of the page."""
     products = [name for name in PRODUCTS if name in record["versions"]]
@@ -76,6 +108,7 @@ def write_lines(record: Mapping[str, Any]) -> list[str]:
         f"{rounds} rounds, products interleaved in one run; medians, in brackets the least and the most of the rounds.",
         "`x 3.1` is the peer's figure over ours: over 1 ours is better (for throughput the reverse). Absolute times belong to this machine "
         "and this hour; the ratios are the claim.",
+        *_tell_runs(record),
         *(["", _CROWDED] if record["load_at_start"] > record["cpus"] else []),
         "",
         "| | " + " | ".join(f"{name} {record['versions'][name]}" for name in products) + " | best |",
@@ -90,7 +123,8 @@ def write_lines(record: Mapping[str, Any]) -> list[str]:
         "Ours is a worker's child; what it left, its worker stores (ADR 0012).",
         "- *Readable*: from the first log call until the product's own server answers with the last epoch, the run's end included.",
         "- *Log call to reader*: ours by its socket, the peers by asking every 2 ms through their own API; their pages ask less often.",
-        f"- *Chart view*: what the page asks for to draw the five series of a run of {sizes['history_epochs']} epochs.",
+        f"- *Chart view*: what the page asks for to draw the five series of a run of {sizes['history_epochs']} epochs. While one is asked "
+        "the others' servers are stopped (SIGSTOP).",
         "- *CPU*: processor time of the logging process, or of the server with its children.",
         "- *Start*: the server alone, launch to first good answer; memory is the proportional set of all its processes.",
         "- *Throughput*: a small network on one thread with one log call each 50 steps, and without it, in turns in one process.",

@@ -90,6 +90,24 @@ class Running:
                 total += process.memory_full_info().pss / 1e6
         return total
 
+    def freeze(self) -> None:
+        """Stop all of them where they are: some work for minutes on what was stored before."""
+        for process in self.processes():
+            with contextlib.suppress(psutil.Error):
+                process.suspend()
+
+    @contextmanager
+    def awake(self) -> Iterator[None]:
+        """Let them go on, alone and after their own settling, until the end of the block."""
+        for process in self.processes():
+            with contextlib.suppress(psutil.Error):
+                process.resume()
+        try:
+            self.settle(10)
+            yield
+        finally:
+            self.freeze()
+
     def settle(self, limit_s: float = 30) -> None:
         """Wait until the server does nothing: some import for seconds after the first answer."""
         end = time.monotonic() + limit_s
@@ -143,6 +161,7 @@ def end_group(process: subprocess.Popen[Any]) -> None:
     for number, patience_s in ((signal.SIGTERM, 8), (signal.SIGKILL, 5)):
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, number)
+            os.killpg(process.pid, signal.SIGCONT)  # a frozen one hears nothing
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(patience_s)
     for pipe in (process.stdin, process.stdout):
