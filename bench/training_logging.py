@@ -1,0 +1,105 @@
+"""What a job's sink costs the training: epochs and checkpoints made durable against none, in turns within one run.
+
+Run: ``.venv/bin/python -m bench.training_logging [--pairs 30] [--epochs 4] [--examples 5000]``. Blocks of epochs with and without, wall
+time, as a user has it; the first epoch of a block is not counted, because what the block before handed over is written during it. The
+thread that writes shares the interpreter with the loop. The copy of the run for a checkpoint is made in both (``bench.training_profile``).
+Figure wanted: throughput ratio of at least 0.99.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from bench.reporting import print_table, summarize
+from bench.serving import make_job, make_sink
+from bench.training_overhead import make_request
+from heimdall.domain.jobs import Claim
+from heimdall.domain.training import CheckpointFile, EpochReport
+from heimdall.training import loop
+from heimdall.worker.sink import JobSink
+from tests.serving import make_container
+
+
+class SwitchedSink:
+    """Hands epochs and checkpoints to a worker's own sink while it is on, and to nobody else."""
+
+    def __init__(self, sink: JobSink, claim: Claim) -> None:
+        self._sink = sink
+        self._claim = claim
+        self.is_on = False
+
+    def note_phase(self, phase: object) -> None:
+        """Told to a side thread in a worker."""
+
+    def report_device(self, device: object, *, resume_is_exact: bool | None) -> None:
+        """Not of an epoch."""
+
+    def report_tick(self, **tick: object) -> None:
+        """Offered to a side thread in a worker."""
+
+    def report_epoch(self, report: EpochReport) -> None:
+        if self.is_on:
+            metric = report.metric.evolve(job_id=self._claim.job_id, attempt=self._claim.attempt)
+            self._sink.report_epoch(replace(report, metric=metric))
+
+    def save_checkpoint(self, write: Callable[[], CheckpointFile]) -> None:
+        if self.is_on:
+            self._sink.save_checkpoint(write)
+
+    def requested_action(self) -> None:
+        """Nothing is asked for."""
+
+
+def compare(num_pairs: int, epochs_a_block: int, num_examples: int) -> dict[str, dict[str, float]]:
+    """Return s of an epoch with and without, and the ratio of throughput of each pair of blocks."""
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        container = make_container(folder / "store")
+        _, claim = make_job(container)
+        request = make_request(folder, epochs=2 * (num_pairs + 1) * epochs_a_block, num_examples=num_examples)
+        real = make_sink(container, claim)
+        sink = SwitchedSink(real, claim)
+        attempt = loop._Attempt(loop.prepare_run(request), sink, loop._now, time.monotonic)
+
+        def take_block(*, is_on: bool) -> float:
+            sink.is_on = is_on
+            attempt._train_epoch()
+            began = time.perf_counter()
+            for _ in range(epochs_a_block - 1):
+                attempt._train_epoch()
+            return (time.perf_counter() - began) / (epochs_a_block - 1)
+
+        with loop.deterministic(), real.writing():
+            take_block(is_on=False)
+            pairs = []
+            for number in range(num_pairs):
+                order = (True, False) if number % 2 else (False, True)
+                taken_s = {is_on: take_block(is_on=is_on) for is_on in order}
+                pairs.append((taken_s[True], taken_s[False]))
+        container.close()
+    return {
+        "with, s an epoch": summarize([pair[0] for pair in pairs]),
+        "without, s an epoch": summarize([pair[1] for pair in pairs]),
+        "ratio of throughput, with over without": summarize([pair[1] / pair[0] for pair in pairs]),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--pairs", type=int, default=30)
+    parser.add_argument("--epochs", type=int, default=4, help="in a block, of which the first is not counted")
+    parser.add_argument("--examples", type=int, default=5000)
+    options = parser.parse_args()
+    print_table("training with and without a job's sink", compare(options.pairs, options.epochs, options.examples))
+
+
+if __name__ == "__main__":
+    main()
