@@ -56,6 +56,10 @@ class KeepLast:
         """Keep it."""
         self.reports.append(report)
 
+    def is_checkpoint_wanted(self) -> bool:
+        """Want each that the configuration has."""
+        return True
+
     def save_checkpoint(self, write: Callable[[], CheckpointFile]) -> None:
         """Keep the newest only."""
         checkpoint = write()

@@ -115,5 +115,11 @@ def make_sink(container: Container, claim: Claim, kind: type[JobSink] = JobSink,
     ``slate`` is the one that a worker would hold too; without it the sink has one of its own, for its cost.
     """
     control = ControlThread(read_control=lambda: None, publish=lambda _: None, beat_fd=None, poll_s=1)
-    slate = slate or open_slate()
-    return kind(attempts=container.attempts, claim=claim, control=control, clock=container.clock, note_epoch=slate.note)
+    return kind(
+        attempts=container.attempts,
+        claim=claim,
+        control=control,
+        clock=container.clock,
+        note_epoch=(slate or open_slate()).note,
+        checkpoint_gap_s=container.settings.checkpoint_gap_s,
+    )

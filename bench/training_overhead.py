@@ -119,6 +119,10 @@ class Stopwatch:
         """Close the round."""
         self.rounds.append(self._spent_s)
 
+    def is_checkpoint_wanted(self) -> bool:
+        """Want each that the configuration has."""
+        return True
+
     def save_checkpoint(self, write: Callable[[], CheckpointFile]) -> None:
         """Written as in a job, and not kept."""
         write().path.unlink()

@@ -103,6 +103,9 @@ class DurableSink:
         with self._ledger.part("epoch handed over"):
             self._sink.report_epoch(replace(report, metric=metric))
 
+    def is_checkpoint_wanted(self) -> bool:
+        return self._sink.is_checkpoint_wanted()
+
     def save_checkpoint(self, write: Callable[[], CheckpointFile]) -> None:
         with self._ledger.part("checkpoint: copy of the run, handed over"):
             self._sink.save_checkpoint(write)

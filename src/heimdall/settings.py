@@ -89,6 +89,12 @@ class Settings(BaseSettings):
     lease_s: float = Field(default=10.0, ge=1, le=600, description="s, how long a job outlives its worker's last heartbeat.")
     heartbeat_s: float = Field(default=2.0, ge=0.1, le=60, description="s between heartbeats.")
     control_poll_s: float = Field(default=0.1, ge=0.1, le=5, description="s between looks for pause and cancel.")
+    checkpoint_gap_s: float = Field(
+        default=2.0,
+        ge=0,
+        le=3600,
+        description="s at least between checkpoints at ends of epochs; a pause and the last epoch always make one.",
+    )
     stop_grace_s: float = Field(default=8.0, ge=0.5, le=600, description="s a loop may take to obey before it is ended.")
     silence_notice_s: float = Field(default=45.0, ge=1, le=86400, description="s without one optimizer step before a running job says so.")
     stall_timeout_s: float = Field(default=600.0, ge=5, le=86400, description="s without one optimizer step before a job counts as hung.")

@@ -118,7 +118,9 @@ class TrainingJobConfig(Entity):
     early_stopping_patience: int = Field(
         default=10, ge=0, le=1000, description="Epochs without a better validation loss before stopping; 0 turns it off."
     )
-    checkpoint_every_n_epochs: int = Field(default=1, ge=1, le=100_000, description="Epochs between checkpoints.")
+    checkpoint_every_n_epochs: int = Field(
+        default=1, ge=1, le=100_000, description="Epochs between checkpoints; epochs that end within 2 s of one make none."
+    )
     seed: int = Field(default=0, ge=0, le=2**31 - 1, description="Of weights, order and dropout; the same seed gives the same run.")
     validation_fold: int = Field(
         default=0,

@@ -118,6 +118,9 @@ class TrainingSink(Protocol):
     def report_epoch(self, report: EpochReport) -> None:
         """Have one epoch made durable: metric, progress and event in one transaction, with neighbours where they come faster than disks."""
 
+    def is_checkpoint_wanted(self) -> bool:
+        """Say whether a checkpoint at the end of this epoch is worth its cost; those of a pause and of the last epoch always are."""
+
     def save_checkpoint(self, write: Callable[[], CheckpointFile]) -> None:
         """Have the file written, moved to its durable place and the job pointed to it; keeps the last two.
 

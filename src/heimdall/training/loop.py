@@ -219,7 +219,7 @@ class _Attempt:
         state.epoch, state.batch = epoch, 0
         state.total_seconds += state.epoch_seconds
         state.epoch_seconds = state.train_seconds = 0.0
-        is_due = epoch % config.checkpoint_every_n_epochs == 0 or self._is_finished()
+        is_due = self._is_finished() or (epoch % config.checkpoint_every_n_epochs == 0 and self._sink.is_checkpoint_wanted())
         # Frozen before the epoch is handed over: the thread that writes it would take turns with the copy.
         frozen = self._freeze() if is_due else None
         self._report(metric, epoch=epoch)

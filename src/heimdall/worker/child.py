@@ -96,6 +96,7 @@ class Attempt:
             control=self._control,
             clock=container.clock,
             has_room=self._has_room,
+            checkpoint_gap_s=container.settings.checkpoint_gap_s,
             note_epoch=(lambda _: None) if order.slate_fd is None else Slate(order.slate_fd).note,
         )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -49,6 +50,8 @@ class JobSink:
         sleep: Callable[[float], None] = time.sleep,
         has_room: Callable[[], bool] = lambda: True,
         note_epoch: Callable[[EpochReport], None] = lambda _: None,
+        checkpoint_gap_s: float = 0.0,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._attempts = attempts
         self._claim = claim
@@ -58,6 +61,9 @@ class JobSink:
         self._sleep = sleep
         self._has_room = has_room
         self._note_epoch = note_epoch
+        self._checkpoint_gap_s = checkpoint_gap_s
+        self._monotonic = monotonic
+        self._checkpoint_at = -math.inf
         self._is_waiting = False
         self._is_said = False
         self._scribe: Scribe | None = None
@@ -109,9 +115,14 @@ class JobSink:
         self._note_epoch(report)
         self._scribe.put_epoch(report)
 
+    def is_checkpoint_wanted(self) -> bool:
+        """Return False right after a checkpoint: writing one takes turns with the loop for the interpreter, a tenth of a short epoch."""
+        return self._monotonic() - self._checkpoint_at >= self._checkpoint_gap_s
+
     def save_checkpoint(self, write: Callable[[], CheckpointFile]) -> None:
         """Have the checkpoint made durable behind the epochs reported so far; the one before stays valid until then."""
         assert self._scribe is not None, "checkpoints are saved within writing()"
+        self._checkpoint_at = self._monotonic()
         self._scribe.put_checkpoint(write)
 
     def _record_epochs(self, reports: Sequence[EpochReport]) -> None:
@@ -154,7 +165,7 @@ class JobSink:
         UnavailableError
             Nothing answered for ``patience_s``.
         """
-        deadline = time.monotonic() + self._patience_s
+        deadline = self._monotonic() + self._patience_s
         pause_s = _FIRST_PAUSE_S
         is_repeat = False
         while True:
@@ -164,9 +175,9 @@ class JobSink:
                 self._note_full_disk(error)
                 if self._control.is_asked_to_stop:
                     raise
-                deadline = time.monotonic() + self._patience_s
+                deadline = self._monotonic() + self._patience_s
             except UnavailableError:
-                if time.monotonic() >= deadline:
+                if self._monotonic() >= deadline:
                     raise
                 self._control.note_step()  # it waits, and lives
             else:

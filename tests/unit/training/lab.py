@@ -121,6 +121,9 @@ class MemorySink:
     def report_epoch(self, report):
         self.reports.append(report)
 
+    def is_checkpoint_wanted(self):
+        return True
+
     def save_checkpoint(self, write):
         self.checkpoints.append(write())
 

@@ -289,6 +289,19 @@ def test_the_global_determinism_switch_is_put_back(lab):
     assert not torch.are_deterministic_algorithms_enabled()
 
 
+def test_a_checkpoint_that_the_sink_does_not_want_is_not_made_but_at_the_last_epoch_and_at_a_pause(lab):
+    class Sparing(MemorySink):
+        def is_checkpoint_wanted(self):
+            return False
+
+    whole = Sparing()
+    train(lab.request(model_architecture="mlp-baseline", epochs=3), whole)
+    assert [checkpoint.epoch for checkpoint in whole.checkpoints] == [3]
+    paused = Sparing(lambda sink: PendingAction.PAUSE if len(sink.reports) == 2 else None)
+    train(lab.request(model_architecture="mlp-baseline", epochs=5), paused)
+    assert [checkpoint.epoch for checkpoint in paused.checkpoints] == [2]
+
+
 def test_a_checkpoint_is_copied_before_its_epoch_is_handed_over_and_saved_behind_it(lab, monkeypatch):
     seen = []
 

@@ -66,6 +66,25 @@ def test_an_epoch_is_out_of_reach_of_a_kill_before_it_waits_for_the_database(rig
     assert noted == [(1, 0)]
 
 
+def test_checkpoints_at_ends_of_epochs_keep_their_distance(rig: Rig, tmp_path: Path) -> None:
+    now_s = 100.0
+    sink = JobSink(
+        attempts=rig.bench.attempts,
+        claim=rig.claim,
+        control=rig.control,
+        clock=rig.bench.clock,
+        checkpoint_gap_s=2,
+        monotonic=lambda: now_s,
+    )
+    assert sink.is_checkpoint_wanted(), "the first is not waited for"
+    with sink.writing():
+        sink.save_checkpoint(lambda: write_checkpoint(tmp_path, 10))
+        now_s = 101.9
+        assert not sink.is_checkpoint_wanted()
+        now_s = 102.0
+        assert sink.is_checkpoint_wanted()
+
+
 def test_patience_ends(rig: Rig) -> None:
     rig.bench.store.is_away = True
     sink = rig.make(patience_s=0)
