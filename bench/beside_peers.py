@@ -21,6 +21,8 @@ from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
+import psutil
+
 from bench.peers.installing import WANTED, install, read_version
 from bench.peers.measuring import QUICK, Figures, Sizes, fill, measure_history, measure_live, measure_reads, measure_training
 from bench.peers.products import PRODUCTS, Product
@@ -147,7 +149,7 @@ def read_options() -> tuple[argparse.Namespace, Sizes]:
 
 def main() -> None:
     options, sizes = read_options()
-    load = os.getloadavg()[0]
+    load, busy_percent = os.getloadavg()[0], psutil.cpu_percent(2)
     absent = {peer: why for peer in options.peers if (why := install(peer))}
     products = [PRODUCTS[name] for name in ("heimdall", *options.peers) if name not in absent]
     folder = Path(tempfile.mkdtemp(prefix="beside-peers-"))
@@ -162,7 +164,7 @@ def main() -> None:
         shutil.rmtree(folder, ignore_errors=True)
         versions = {product.name: read_version(product.name) for product in products}
         problems = comparison.problems | {peer: [why] for peer, why in absent.items()}
-        record = make_record(comparison.rounds, versions, problems, sizes, load)
+        record = make_record(comparison.rounds, versions, problems, sizes, load) | {"busy_percent_at_start": busy_percent}
         if options.beside:
             record = join_records(json.loads(options.beside.read_text()), record)
         write_json(record, ROOT / "bench" / "out" / "peers.json")

@@ -22,6 +22,9 @@ _CROWDED: Final = (
     "(ours, which is durable, and MLflow) is hurt most. To be repeated on a quiet machine."
 )
 
+_CROWDED_PERCENT: Final = 50
+"""Of the processors, before anything of ours has begun. The load average would tell of what has ended, too."""
+
 Rounds = Mapping[str, list[dict[str, float]]]
 
 
@@ -109,7 +112,7 @@ def write_lines(record: Mapping[str, Any]) -> list[str]:
         "`x 3.1` is the peer's figure over ours: over 1 ours is better (for throughput the reverse). Absolute times belong to this machine "
         "and this hour; the ratios are the claim.",
         *_tell_runs(record),
-        *(["", _CROWDED] if record["load_at_start"] > record["cpus"] else []),
+        *(["", _CROWDED] if record.get("busy_percent_at_start", 0) > _CROWDED_PERCENT else []),
         "",
         "| | " + " | ".join(f"{name} {record['versions'][name]}" for name in products) + " | best |",
         "|---|" + "---|" * (len(products) + 1),
