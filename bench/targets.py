@@ -152,7 +152,7 @@ ROWS: Final = (
         column="wall_percent",
     ),
     Row(
-        "checkpoint after every epoch, share of the training thread",
+        "checkpoints at their default distance, share of the training thread",
         "training_profile",
         "one epoch",
         "checkpoint",
