@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from typing import Any
 from xml.etree import ElementTree
+
+import pytest
 
 from bench.beside_peers import Comparison
 from bench.heap import sum_kinds
 from bench.peers.measuring import QUICK, Sizes
 from bench.peers.products import PRODUCTS
-from bench.peers.report import summarize_rounds, write_lines
+from bench.peers.report import join_records, summarize_rounds, write_lines
 from bench.plotting import Point, draw_plot
 from bench.soak import Viewer, find_losses, slope_mb_per_min
 
@@ -29,6 +32,7 @@ def test_the_page_beside_the_peers_keeps_rows_where_a_peer_wins() -> None:
         "at": "2026-03-01T12:00",
         "machine": "a machine",
         "load_at_start": 3.0,
+        "busy_percent_at_start": 80.0,
         "cpus": 2,
         "versions": {"heimdall": "1", "aim": "2", "trackio": "3"},
         "sizes": asdict(Sizes()),
@@ -40,6 +44,26 @@ def test_the_page_beside_the_peers_keeps_rows_where_a_peer_wins() -> None:
     assert f"| {throughput} | 0.9 (0.9-0.9) | - | 0.45 (0.45-0.45) x 2 | heimdall |" in lines
     assert any(line.startswith("**Crowded**") for line in lines)
     assert lines.count("- aim: live: it did not start") == 1
+    quiet = write_lines(record | {"busy_percent_at_start": 5.0, "load_at_start": 80.0})
+    assert not any(line.startswith("**Crowded**") for line in quiet), "a load average tells of what has ended"
+
+
+def test_two_runs_of_one_machine_become_one_table_that_says_so() -> None:
+    def make(at: str, rows: dict[str, float], **changes: object) -> dict[str, Any]:
+        found = {name: {"heimdall": {"median": value, "min": value, "max": value, "n": 3}} for name, value in rows.items()}
+        about = {"at": f"2026-03-01T{at}+00:00", "machine": "a machine", "load_at_start": 1.0, "cpus": 2, "versions": {"heimdall": "1"}}
+        return {**about, "sizes": asdict(Sizes()), "rows": found, "problems": {}, **changes}
+
+    before, after = make("12:00", {"start, s": 1, "processes": 1}), make("13:00", {"processes": 2, "chart view, ms": 3})
+    lines = write_lines(join_records(before, after))
+    assert [line for line in lines if line.startswith("| start") or line.startswith("| processes") or line.startswith("| chart")] == [
+        "| start, s | 1 (1-1) | heimdall |",
+        "| processes | 2 (2-2) | heimdall |",
+        "| chart view, ms | 3 (3-3) | heimdall |",
+    ]
+    assert any("*start, s* were done at 12:00" in line and "13:00" in line for line in lines)
+    with pytest.raises(ValueError, match="another machine"):
+        join_records(make("12:00", {}, machine="a faster one"), after)
 
 
 def test_a_comparison_whose_time_is_over_begins_nothing_and_says_so(tmp_path) -> None:
