@@ -13,7 +13,6 @@ import argparse
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -21,44 +20,27 @@ import torch
 from bench.reporting import print_table, summarize
 from bench.serving import make_job, make_sink
 from bench.training_overhead import make_request
-from heimdall.domain.jobs import Claim
+from bench.training_profile import DurableSink, Ledger
 from heimdall.domain.training import CheckpointFile, EpochReport
 from heimdall.training import loop
-from heimdall.worker.sink import JobSink
 from tests.serving import make_container
 
 
-class SwitchedSink:
+class SwitchedSink(DurableSink):
     """Hands epochs and checkpoints to a worker's own sink while it is on, and to nobody else."""
 
-    def __init__(self, sink: JobSink, claim: Claim) -> None:
-        self._sink = sink
-        self._claim = claim
-        self.is_on = False
-
-    def note_phase(self, phase: object) -> None:
-        """Told to a side thread in a worker."""
-
-    def report_device(self, device: object, *, resume_is_exact: bool | None) -> None:
-        """Not of an epoch."""
-
-    def report_tick(self, **tick: object) -> None:
-        """Offered to a side thread in a worker."""
+    is_on = False
 
     def report_epoch(self, report: EpochReport) -> None:
         if self.is_on:
-            metric = report.metric.evolve(job_id=self._claim.job_id, attempt=self._claim.attempt)
-            self._sink.report_epoch(replace(report, metric=metric))
+            super().report_epoch(report)
 
     def is_checkpoint_wanted(self) -> bool:
-        return self.is_on and self._sink.is_checkpoint_wanted()
+        return self.is_on and super().is_checkpoint_wanted()
 
     def save_checkpoint(self, write: Callable[[], CheckpointFile]) -> None:
         if self.is_on:
-            self._sink.save_checkpoint(write)
-
-    def requested_action(self) -> None:
-        """Nothing is asked for."""
+            super().save_checkpoint(write)
 
 
 def compare(num_pairs: int, epochs_a_block: int, num_examples: int) -> dict[str, dict[str, float]]:
@@ -70,7 +52,7 @@ def compare(num_pairs: int, epochs_a_block: int, num_examples: int) -> dict[str,
         _, claim = make_job(container)
         request = make_request(folder, epochs=2 * (num_pairs + 1) * epochs_a_block, num_examples=num_examples)
         real = make_sink(container, claim)
-        sink = SwitchedSink(real, claim)
+        sink = SwitchedSink(real, claim, Ledger())
         attempt = loop._Attempt(loop.prepare_run(request), sink, loop._now, time.monotonic)
 
         def take_block(*, is_on: bool) -> float:

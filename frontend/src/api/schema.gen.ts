@@ -1686,7 +1686,7 @@ export interface components {
              */
             batch_size: number;
             /**
-             * @description Epochs between checkpoints; epochs that end within 2 s of one make none.
+             * @description Epochs between checkpoints; those that end soon after one (2 s by default) make none.
              * @default 1
              */
             checkpoint_every_n_epochs: number;

@@ -119,7 +119,7 @@ class TrainingJobConfig(Entity):
         default=10, ge=0, le=1000, description="Epochs without a better validation loss before stopping; 0 turns it off."
     )
     checkpoint_every_n_epochs: int = Field(
-        default=1, ge=1, le=100_000, description="Epochs between checkpoints; epochs that end within 2 s of one make none."
+        default=1, ge=1, le=100_000, description="Epochs between checkpoints; those that end soon after one (2 s by default) make none."
     )
     seed: int = Field(default=0, ge=0, le=2**31 - 1, description="Of weights, order and dropout; the same seed gives the same run.")
     validation_fold: int = Field(

@@ -12,6 +12,7 @@ import struct
 import tempfile
 import zlib
 from contextlib import suppress
+from functools import cache
 from typing import IO, Final
 
 import orjson
@@ -26,7 +27,6 @@ SLOT_BYTES: Final = 2048
 """Three times what a report takes."""
 _HEAD: Final = struct.Struct("<II")
 """Length and CRC-32 of the text that follows."""
-_REPORTS: Final = TypeAdapter(EpochReport)
 
 
 class Slate:
@@ -79,12 +79,18 @@ def _open_nameless() -> IO[bytes]:
     return tempfile.TemporaryFile()
 
 
+@cache
+def _make_reader() -> TypeAdapter[EpochReport]:
+    """Build it where it is needed: a worker reads a slate when a child has ended, not when it starts."""
+    return TypeAdapter(EpochReport)
+
+
 def _read_slot(slot: bytes) -> EpochReport | None:
     length, checksum = _HEAD.unpack_from(slot)
     text = slot[_HEAD.size : _HEAD.size + length]
     if not length or zlib.crc32(text) != checksum:
         return None
     try:
-        return _REPORTS.validate_json(text)
+        return _make_reader().validate_json(text)
     except ValidationError:
         return None
