@@ -15,7 +15,7 @@ from heimdall.domain.errors import (
     NotFoundError,
 )
 from heimdall.domain.events import EventType
-from heimdall.domain.jobs import Claim, DeviceInfo, Job, JobStatus, PendingAction
+from heimdall.domain.jobs import Checkpoint, Claim, DeviceInfo, Job, JobStatus, PendingAction
 from heimdall.domain.ports import HeldLease, JobQuery, Stamp, Store
 from tests.contract.samples import NOW, a_dataset, a_job, a_metric, add, an_update, claim
 
@@ -143,21 +143,24 @@ def test_many_workers_claim_one_job_once(backend: Any) -> None:
     assert len(winners) == 1
 
 
+CLAIMED_ACTS = ("heartbeat", "read_control", "check_claim", "record_progress", "read_checkpoint", "point_to")
+
+
 def test_the_fencing_token_guards_every_write(store: Store) -> None:
     job = add(store, a_job())
     token = claim(store, job)
     stale = [token.model_copy(update=change) for change in ({"attempt": 0}, {"worker_id": "w9"}, {"job_id": "x"})]
     for wrong in stale:
-        for act in ("heartbeat", "read_control", "check_claim", "record_progress"):
+        for act in CLAIMED_ACTS:
             with pytest.raises(LeaseLostError), store.write() as tx:
                 use_claim(tx, act, wrong)
-    for act in ("heartbeat", "read_control", "check_claim", "record_progress"):
+    for act in CLAIMED_ACTS:
         with store.write() as tx:
             use_claim(tx, act, token)
     with store.write() as tx:
         current = tx.jobs.get(job.id, lock=True)
         tx.jobs.save(current.evolve(status=JobStatus.CANCELLED, version=current.version + 1), expected_version=current.version)
-    for act in ("heartbeat", "read_control", "check_claim", "record_progress"):
+    for act in CLAIMED_ACTS:
         with pytest.raises(LeaseLostError), store.write() as tx:
             use_claim(tx, act, token)
 
@@ -167,7 +170,28 @@ def use_claim(tx: Any, act: str, token: Claim) -> object:
         return tx.jobs.heartbeat(token, lease_until=NOW, now=NOW)
     if act == "record_progress":
         return tx.jobs.record_progress(token, an_update())
+    if act == "point_to":
+        return tx.jobs.point_to(token, a_checkpoint())
     return getattr(tx.jobs, act)(token)
+
+
+def a_checkpoint(**changes: Any) -> Checkpoint:
+    values = {"key": "checkpoints/a/b", "sha256": "f" * 64, "size_bytes": 5, "epoch": 1, "step": 9, "attempt": 1, "created_at": NOW}
+    return Checkpoint(**{**values, **changes})
+
+
+def test_a_job_points_to_its_newest_checkpoint_and_nothing_else_of_it_changes(store: Store) -> None:
+    job = add(store, a_job())
+    token = claim(store, job)
+    with store.read() as tx:
+        before = tx.jobs.get(job.id)
+    newest = a_checkpoint(write_s=0.25, previous=a_checkpoint(key="checkpoints/a/a").as_previous())
+    with store.write() as tx:
+        assert tx.jobs.read_checkpoint(token) is None
+        tx.jobs.point_to(token, newest)
+        assert tx.jobs.read_checkpoint(token) == newest
+    with store.read() as tx:
+        assert tx.jobs.get(job.id) == before.evolve(checkpoint=newest, version=before.version + 1)
 
 
 def test_a_heartbeat_prolongs_and_tells_what_was_asked(store: Store) -> None:

@@ -18,7 +18,7 @@ from heimdall.domain.audit import AuditEntry, AuditQuery
 from heimdall.domain.datasets import Dataset
 from heimdall.domain.event_log import EventRepository
 from heimdall.domain.events import Tick
-from heimdall.domain.jobs import Claim, DeviceInfo, Job, JobStatus, PendingAction
+from heimdall.domain.jobs import Checkpoint, Claim, DeviceInfo, Job, JobStatus, PendingAction
 from heimdall.domain.metrics import VALUE_FIELDS, RawColumns, TrainingMetric
 from heimdall.domain.models import Examination, OnCheck, TrainedModel, TrainedModelDetail
 from heimdall.domain.summaries import Overview
@@ -142,6 +142,12 @@ class JobRepository(Protocol):
 
         The stamp is the last event's.
         """
+
+    def read_checkpoint(self, claim: Claim) -> Checkpoint | None:
+        """Hold the job's row and return its newest checkpoint. LeaseLostError."""
+
+    def point_to(self, claim: Claim, checkpoint: Checkpoint) -> None:
+        """Store what the job's newest checkpoint is; version + 1. LeaseLostError."""
 
     def release(self, job_id: str) -> None:
         """Forget worker and lease (after a transition out of running)."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from typing import Final
 
-from heimdall.domain.jobs import Job, JobStatus
+from heimdall.domain.jobs import Checkpoint, Job, JobStatus
 from heimdall.domain.ports import ArtifactStore
 from heimdall.services.disposal import checkpoint_folder, model_folder
 
@@ -32,15 +32,14 @@ def name_checkpoint(job_id: str, attempt: int, step: int, batch: int, sha256: st
     return f"{checkpoint_folder(job_id)}/a{attempt}-s{step}-b{batch}-{sha256[:12]}.safetensors"
 
 
-def tidy_checkpoints(artifacts: ArtifactStore, job: Job) -> None:
+def tidy_checkpoints(artifacts: ArtifactStore, job_id: str, newest: Checkpoint | None, *, attempt: int) -> None:
     """Keep the checkpoint that the job points to and the one before; remove the others that this or an earlier attempt wrote.
 
     A worker that was frozen here may wake up when a later attempt has files of its own: those are never touched.
     """
-    newest = job.checkpoint
     kept = {pointer.key for pointer in (newest, newest.previous if newest else None) if pointer is not None}
-    for key in artifacts.find(checkpoint_folder(job.id)):
-        if key not in kept and _attempt_of(key) <= job.attempt:
+    for key in artifacts.find(checkpoint_folder(job_id)):
+        if key not in kept and _attempt_of(key) <= attempt:
             artifacts.delete(key)
 
 
@@ -54,6 +53,6 @@ def discard_unfinished(artifacts: ArtifactStore, job: Job, *, is_held: bool) -> 
     if job.status is JobStatus.RUNNING:
         return
     if not is_held:
-        tidy_checkpoints(artifacts, job)
+        tidy_checkpoints(artifacts, job.id, job.checkpoint, attempt=job.attempt)
     if job.status is not JobStatus.COMPLETED:
         discard_model(artifacts, job.id, job.attempt)

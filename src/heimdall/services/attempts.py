@@ -181,11 +181,10 @@ class AttemptService:
         )
         try:
             with self._store.write() as tx:
-                job = self._hold(tx, claim)
-                if job.checkpoint is None or job.checkpoint.key != key:  # else the call before was committed
-                    pointer = fresh.evolve(previous=job.checkpoint.as_previous() if job.checkpoint else None)
-                    job = job.evolve(checkpoint=pointer, version=job.version + 1)
-                    tx.jobs.save(job, expected_version=job.version - 1)
+                newest = tx.jobs.read_checkpoint(claim)
+                if newest is None or newest.key != key:  # else the call before was committed
+                    newest = fresh.evolve(previous=newest.as_previous() if newest else None)
+                    tx.jobs.point_to(claim, newest)
                 is_held = tx.upkeep.is_held(now)
         except UnavailableError:
             raise
@@ -196,7 +195,7 @@ class AttemptService:
             return  # a backup may be copying one of the older files; the next checkpoint tidies them
         # A store that is away now is tidied at the next checkpoint.
         with suppress(UnavailableError):
-            tidy_checkpoints(self._artifacts, job)
+            tidy_checkpoints(self._artifacts, claim.job_id, newest, attempt=claim.attempt)
 
     def finish_paused(self, claim: Claim) -> Job:
         """End the attempt as paused, or as cancelled where a cancel came while the checkpoint was written. LeaseLostError."""

@@ -8,7 +8,7 @@ from typing import Any, Final
 from sqlalchemy import ColumnElement, Connection, and_, bindparam, case, delete, func, literal, or_, select, update
 
 from heimdall.domain.events import EventType
-from heimdall.domain.jobs import Claim, Job, JobStatus, PendingAction
+from heimdall.domain.jobs import Checkpoint, Claim, Job, JobStatus, PendingAction
 from heimdall.domain.ports import HeldLease, JobQuery, Page, ProgressUpdate, Stamp
 from heimdall.storage.column_types import clean_text
 from heimdall.storage.dialects import Dialect
@@ -56,12 +56,16 @@ _FINGERPRINT: Final = DriverStatement(
     " (SELECT md5(string_agg(CAST(position AS text), ',' ORDER BY position)) FROM events WHERE position > :horizon)",
 )
 _COUNTS: Final = DriverStatement("SELECT status, CAST(sum(num_jobs) AS integer) FROM job_changes GROUP BY status")
+_OF_CLAIM: Final = " WHERE id = :claim_job AND worker_id = :claim_worker AND attempt = :claim_attempt AND status = 'running'"
+_CHECKPOINT: Final = DriverStatement(
+    f"SELECT checkpoint FROM jobs{_OF_CLAIM}", postgresql=f"SELECT checkpoint FROM jobs{_OF_CLAIM} FOR UPDATE"
+)
+_POINT_TO: Final = DriverStatement(f"UPDATE jobs SET checkpoint = :checkpoint, version = version + 1{_OF_CLAIM}")
 _PROGRESS: Final = DriverStatement(
     "UPDATE jobs SET current_epoch = :current_epoch, progress_percent = :progress_percent, estimated_completion = :estimated_completion,"
     " best_epoch = :best_epoch, best_val_loss = :best_val_loss, best_val_error_median_m = :best_val_error_median_m,"
     " device = coalesce(:device, device), last_seq = last_seq + :num_events, version = version + :num_events, losses = 0"
-    " WHERE id = :claim_job AND worker_id = :claim_worker AND attempt = :claim_attempt AND status = 'running'"
-    " RETURNING last_seq, version, pending_action"
+    f"{_OF_CLAIM} RETURNING last_seq, version, pending_action"
 )
 
 
@@ -210,6 +214,19 @@ class SqlJobs:
         if row is None:
             raise lease_lost(claim)
         return Stamp(seq=row[0], version=row[1], asked=_parse_action(row[2]))
+
+    def read_checkpoint(self, claim: Claim) -> Checkpoint | None:
+        """Hold the job's row and return its newest checkpoint. LeaseLostError."""
+        row = _CHECKPOINT.fetch(self._connection, self._dialect, _token(claim))
+        if row is None:
+            raise lease_lost(claim)
+        return None if row[0] is None else Checkpoint.model_validate_json(row[0])
+
+    def point_to(self, claim: Claim, checkpoint: Checkpoint) -> None:
+        """Store what the job's newest checkpoint is; version + 1. LeaseLostError."""
+        values = {**_token(claim), "checkpoint": checkpoint.model_dump_json()}
+        if _POINT_TO.run(self._connection, self._dialect, values) != 1:
+            raise lease_lost(claim)
 
     def release(self, job_id: str) -> None:
         """Forget worker and lease (after a transition out of running)."""

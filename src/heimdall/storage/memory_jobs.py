@@ -8,7 +8,7 @@ from typing import Any
 
 from heimdall.domain.errors import ConflictError
 from heimdall.domain.events import EventType
-from heimdall.domain.jobs import Claim, Job, JobStatus, PendingAction
+from heimdall.domain.jobs import Checkpoint, Claim, Job, JobStatus, PendingAction
 from heimdall.domain.ports import HeldLease, JobQuery, Page, ProgressUpdate, Stamp
 from heimdall.storage.column_types import clean_text
 from heimdall.storage.faults import CONFLICT_MESSAGE
@@ -141,6 +141,15 @@ class MemoryJobs:
         )
         self._state.jobs[claim.job_id] = replace(row, job=job, losses=0)
         return Stamp(seq=job.last_seq, version=job.version, asked=job.pending_action)
+
+    def read_checkpoint(self, claim: Claim) -> Checkpoint | None:
+        """Return the job's newest checkpoint. LeaseLostError."""
+        return self._claimed(claim).job.checkpoint
+
+    def point_to(self, claim: Claim, checkpoint: Checkpoint) -> None:
+        """Store what the job's newest checkpoint is; version + 1. LeaseLostError."""
+        row = self._claimed(claim)
+        self._state.jobs[claim.job_id] = replace(row, job=row.job.evolve(checkpoint=checkpoint, version=row.job.version + 1))
 
     def release(self, job_id: str) -> None:
         """Forget worker and lease (after a transition out of running)."""

@@ -8,10 +8,13 @@ from typing import Final
 from sqlalchemy import Connection, delete, exists, func, select
 
 from heimdall.storage.dialects import Dialect
+from heimdall.storage.driver import DriverStatement, instant_value
 from heimdall.storage.job_rows import FINAL_STATUSES
 from heimdall.storage.tables import holds, jobs, logs, tombstones
 
 _ENDED: Final = select(jobs.c.id).where(jobs.c.status.in_(FINAL_STATUSES)).order_by(jobs.c.completed_at, jobs.c.id)
+
+_HOLD: Final = DriverStatement("SELECT 1 FROM holds WHERE expires_at > :now LIMIT 1")
 
 
 class SqlUpkeep:
@@ -67,4 +70,4 @@ class SqlUpkeep:
 
     def is_held(self, now: datetime) -> bool:
         """Return whether any hold lasts."""
-        return bool(self._connection.execute(select(func.count()).select_from(holds).where(holds.c.expires_at > now)).scalar_one())
+        return _HOLD.fetch(self._connection, self._dialect, {"now": instant_value(self._dialect, now)}) is not None

@@ -193,7 +193,7 @@ def test_a_frozen_worker_that_wakes_while_tidying_touches_no_later_attempt(bench
     old_view = bench.jobs.get(job.id)
     bench.attempts.hand_back(first)
     bench.save_checkpoint(bench.claim(job, "w2"), tmp_path, 30)
-    tidy_checkpoints(bench.artifacts, old_view)  # type: ignore[arg-type]
+    tidy_checkpoints(bench.artifacts, job.id, old_view.checkpoint, attempt=1)  # type: ignore[arg-type]
     stored = bench.jobs.get(job.id).checkpoint
     assert stored is not None
     assert stored.previous is not None

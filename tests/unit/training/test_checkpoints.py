@@ -9,6 +9,7 @@ import json
 from pathlib import Path
 
 import pytest
+import safetensors.torch
 import torch
 
 from heimdall.domain.errors import CheckpointError, StorageFullError
@@ -186,6 +187,16 @@ def test_the_file_holds_no_pickle(paused):
     names = json.loads(content[8 : 8 + length]).keys() - {"__metadata__"}
     assert {name.partition(".")[0] for name in names} == {"model", "best", "optimizer", "rng", "partial"}
     assert b"torch._utils" not in content
+
+
+def test_the_file_is_byte_for_byte_what_the_library_of_its_format_writes(lab):
+    request = lab.request(model_architecture="mlp-baseline")
+    run = prepare_run(request)
+    Stepper(run)(torch.from_numpy(run.fit_rows[:32]))
+    run.state.keep_best_weights()
+    frozen = checkpoints.freeze_checkpoint(run.state, run.identity)
+    written = frozen.write(request.work_dir)
+    assert written.path.read_bytes() == safetensors.torch.save(frozen.tensors, {"heimdall": frozen.description})
 
 
 def test_the_loss_scaler_is_part_of_the_checkpoint(lab):
