@@ -1,11 +1,11 @@
-"""The five paths that every epoch and every look at the page go through, each as a piece of work that can be repeated."""
+"""The paths that every epoch and every look at the page go through, each as a piece of work that can be repeated."""
 
 from __future__ import annotations
 
 import asyncio
 import random
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from itertools import count
 from pathlib import Path
@@ -20,14 +20,18 @@ from heimdall.api.subscribers import Delivery, Subscriber
 from heimdall.bootstrap import Container
 from heimdall.domain.events import EventType, StoredEvent
 from heimdall.domain.metrics import VALUE_FIELDS
+from heimdall.training.checkpoints import CheckpointMemory, freeze_checkpoint
 from heimdall.training.devices import deterministic
 from heimdall.training.loop import _Attempt
 from heimdall.training.preparation import prepare_run
+from heimdall.training.steps import Stepper
+from heimdall.worker.slate import open_slate
 from tests.budget.counting import DATABASE, Work
 from tests.serving import make_container, make_report
 from tests.unit.training.lab import Lab, MemorySink, write_dataset
 
 NUM_EPOCHS = 10
+NUM_CHECKPOINTS = 10
 NUM_SOCKETS = 100
 NUM_EVENTS = 10
 
@@ -36,17 +40,17 @@ NUM_EVENTS = 10
 def all_paths(folder: Path) -> Iterator[dict[str, Work]]:
     """Yield each path under its name, over a data folder of its own."""
     with DATABASE:
-        container = make_container(folder / "data")
-        try:
+        lab = Lab(folder, write_dataset(folder / "examples", num_examples=400))
+        with closing(make_container(folder / "data")) as container, closing(make_container(folder / "checkpoints")) as apart:
             yield {
                 "epoch transaction": record_epochs(container),
+                "epoch kept from a kill": keep_epochs(container),
+                "checkpoint": save_checkpoints(apart, lab),
                 "chart view of a run": read_view(container),
                 "first page of jobs": read_page(container),
                 "event encode and fan-out": fan_out(container),
-                **train_batches(folder),
+                **train_batches(lab),
             }
-        finally:
-            container.close()
 
 
 def record_epochs(container: Container) -> Work:
@@ -58,6 +62,37 @@ def record_epochs(container: Container) -> Work:
         for epoch in (next(epochs) for _ in range(NUM_EPOCHS)):
             values = {name: 1.0 / (epoch + position) for position, name in enumerate(VALUE_FIELDS)}
             container.attempts.record_epochs(claim, [make_report(claim, epoch, 100_000, **values)])
+
+    return work
+
+
+def keep_epochs(container: Container) -> Work:
+    """Return the work of a training process that puts a hundred epochs out of reach of a kill."""
+    _, claim = make_job(container)
+    slate = open_slate()
+    reports = [make_report(claim, epoch, 100, **dict.fromkeys(VALUE_FIELDS, 1.0 / epoch)) for epoch in range(1, 101)]
+
+    def work() -> None:
+        for report in reports:
+            slate.note(report)
+
+    return work
+
+
+def save_checkpoints(container: Container, lab: Lab) -> Work:
+    """Return the copying, writing and making durable of ten checkpoints."""
+    with container.store.write() as tx:  # of 64 changes one folds all before it: in some countings, not in others
+        tx.connection.exec_driver_sql("DROP TRIGGER job_changes_folded")
+    _, claim = make_job(container)
+    run = prepare_run(request := lab.request())
+    Stepper(run)(torch.from_numpy(run.fit_rows[:32]))
+    run.state.keep_best_weights()
+    memory = CheckpointMemory()
+
+    def work() -> None:
+        for _ in range(NUM_CHECKPOINTS):
+            run.state.step += 1  # else it would be the same file
+            container.attempts.save_checkpoint(claim, freeze_checkpoint(run.state, run.identity, memory).write(request.work_dir))
 
     return work
 
@@ -111,9 +146,8 @@ def fan_out(container: Container) -> Work:
     return work
 
 
-def train_batches(folder: Path) -> dict[str, Work]:
+def train_batches(lab: Lab) -> dict[str, Work]:
     """Return the gathering of batches, and one epoch's steps: gather, predict, step, look at the controls, tell the progress."""
-    lab = Lab(folder, write_dataset(folder / "examples", num_examples=400))
     run = prepare_run(lab.request())
     attempt = _Attempt(run, MemorySink(), lambda: datetime.now(UTC), lambda: 0.0)
     torch.set_num_threads(1)
