@@ -76,8 +76,9 @@ check: dev ## format, lint, types, layers, generated files
 	@$(MAKE) --no-print-directory gen-check
 	cd frontend && npm run --silent check
 
-gen: dev ## write openapi.json, the page's types and docs/reference
+gen: dev ## write openapi.json, the page's types, docs/reference and the schema of an empty SQLite file
 	$(PY) -m heimdall.api.openapi > openapi.json
+	$(PY) -m heimdall.storage.snapshot > src/heimdall/storage/migrations/snapshot.sqlite.sql
 	cd frontend && npm run --silent gen
 	$(PY) -m heimdall.cli.reference docs/reference
 

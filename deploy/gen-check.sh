@@ -12,6 +12,8 @@ compare() {
 }
 .venv/bin/python -m heimdall.api.openapi > "$scratch/openapi.json"
 compare openapi.json "$scratch/openapi.json"
+.venv/bin/python -m heimdall.storage.snapshot > "$scratch/snapshot.sqlite.sql"
+compare src/heimdall/storage/migrations/snapshot.sqlite.sql "$scratch/snapshot.sqlite.sql"
 .venv/bin/python -m heimdall.cli.reference "$scratch/reference"
 for page in "$scratch"/reference/*; do compare "docs/reference/$(basename "$page")" "$page"; done
 # The page's generator writes in place: keep the committed files aside, compare, put them back.

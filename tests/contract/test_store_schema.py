@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import signal
 import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -103,6 +106,62 @@ MIGRATE_ON_COMMAND = (
 )
 
 
+def read_everything(path: Path) -> dict[str, Any]:
+    """Return what a SQLite file holds, and the settings that it keeps for good."""
+    with closing(sqlite3.connect(path)) as connection:
+        schema = sorted(connection.execute("SELECT type, name, tbl_name, sql FROM sqlite_master"))
+        rows = {name: connection.execute(f"SELECT * FROM {name}").fetchall() for kind, name, _, _ in schema if kind == "table"}
+        kept = ("page_size", "auto_vacuum", "encoding", "journal_mode", "user_version", "application_id")
+        return {"schema": schema, "rows": rows, "kept": {name: connection.execute(f"PRAGMA {name}").fetchone() for name in kept}}
+
+
+def test_an_empty_sqlite_file_becomes_what_all_migrations_would_make_of_it(tmp_path: Path) -> None:
+    engine = open_engine(parse_database_url(f"sqlite:///{tmp_path / 'migrated.sqlite'}"), 5)
+    upgrade(engine, HEAD_REVISION)
+    engine.dispose()
+    store = SqlStore(f"sqlite:///{tmp_path / 'new.sqlite'}")
+    store.migrate()
+    store.close()
+    assert read_everything(tmp_path / "new.sqlite") == read_everything(tmp_path / "migrated.sqlite"), "run: make gen"
+
+
+def test_a_sqlite_file_that_holds_anything_takes_the_migrations(tmp_path: Path) -> None:
+    path = tmp_path / "heimdall.sqlite"
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("CREATE TABLE of_somebody_else (x INTEGER)")
+    store = SqlStore(f"sqlite:///{path}")
+    store.migrate()
+    store.ping()
+    store.close()
+    names = {name for _, name, _, _ in read_everything(path)["schema"]}
+    assert {"of_somebody_else", "jobs", "job_changes_folded"} <= names
+
+
+KILLED_IN_THE_MIDDLE = (
+    "import os, signal, sys\nfrom sqlalchemy import event\nfrom heimdall.storage.database import SqlStore\n"
+    "store = SqlStore(sys.argv[1])\n"
+    "@event.listens_for(store._pool.engine, 'before_cursor_execute')\n"
+    "def look(connection, cursor, statement, *_):\n"
+    "    if sys.argv[2] in statement: os.kill(os.getpid(), signal.SIGKILL)\n"
+    "@event.listens_for(store._pool.engine, 'commit')\n"
+    "def look_again(connection):\n"
+    "    if sys.argv[2] == 'COMMIT': os.kill(os.getpid(), signal.SIGKILL)\n"
+    "store.migrate()\n"
+)
+
+
+@pytest.mark.parametrize("statement", ["CREATE TABLE audit", "CREATE TRIGGER job_changes_folded", "COMMIT"])
+def test_a_process_killed_while_it_makes_the_schema_leaves_nothing_and_the_next_one_makes_it(tmp_path: Path, statement: str) -> None:
+    path = tmp_path / "heimdall.sqlite"
+    done = subprocess.run([sys.executable, "-c", KILLED_IN_THE_MIDDLE, f"sqlite:///{path}", statement], check=False, timeout=60)
+    assert done.returncode == -signal.SIGKILL
+    assert read_everything(path)["schema"] == []
+    store = SqlStore(f"sqlite:///{path}")
+    store.migrate()
+    store.ping()
+    store.close()
+
+
 def test_several_processes_may_migrate_at_once(url: str) -> None:
     command = [sys.executable, "-c", MIGRATE_ON_COMMAND, url]
     processes = [subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(3)]
@@ -141,16 +200,19 @@ def test_a_migration_that_fails_leaves_nothing(engine: Engine) -> None:
         assert set(inspect(connection).get_table_names()) == {"models"}
 
 
-def test_alembic_is_not_loaded_where_the_schema_is_current(url: str) -> None:
-    store = SqlStore(url)
-    store.migrate()
-    store.close()
+@pytest.mark.parametrize("is_new", [False, True], ids=["current", "empty"])
+def test_alembic_is_loaded_only_where_something_is_to_be_migrated(url: str, is_new: bool) -> None:
+    if not is_new:
+        store = SqlStore(url)
+        store.migrate()
+        store.close()
     script = (
         "import sys\nfrom heimdall.storage.database import SqlStore\nstore = SqlStore(sys.argv[1])\nstore.migrate()\nstore.ping()\n"
         "store.close()\nprint(sorted(name for name in sys.modules if name in {'alembic', 'psycopg', 'fsspec', 'numpy', 'torch'}))"
     )
     done = subprocess.run([sys.executable, "-c", script, url], check=True, capture_output=True, text=True, timeout=60)
-    assert done.stdout.strip() == ("[]" if url.startswith("sqlite") else "['psycopg']")
+    of_postgresql = "['alembic', 'psycopg']" if is_new else "['psycopg']"
+    assert done.stdout.strip() == ("[]" if url.startswith("sqlite") else of_postgresql)
 
 
 def test_a_connection_in_use_while_the_store_closes_is_closed_when_it_comes_back(url: str) -> None:
