@@ -70,8 +70,7 @@ def serve(container: Container, listener: socket.socket) -> int:
 
     server = make_server(container)
     server.config.load()
-    # Nothing loaded so far is ever garbage: the collector need not look at it again.
-    gc.collect()
+    # Nothing loaded so far is ever garbage: the collector need not look at it, not even once.
     gc.freeze()
     gc.enable()
     host, port = listener.getsockname()[:2]
