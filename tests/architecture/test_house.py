@@ -15,9 +15,14 @@ LONGEST_MODULE = 450
 WORKPLACE_WORDS = ("/work/", "pypi.org", "registry.npmjs", "farm-")
 
 
-def run(code: str) -> subprocess.CompletedProcess[str]:
+def run(code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=False, env={**os.environ, "HEIMDALL_SEED_DEMO": "false"}
+        [sys.executable, "-c", code, *arguments],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "HEIMDALL_SEED_DEMO": "false"},
     )
 
 
@@ -56,6 +61,27 @@ def test_a_server_is_ready_before_it_loads_what_only_a_message_to_a_worker_needs
     )
     assert found.stdout.splitlines() == ["set()", "True"], found.stderr
     assert (tmp_path / "broker").is_dir()
+
+
+FIRST_ANSWER = """
+import pathlib, sys
+from heimdall.api.lightness import load_lightly
+load_lightly()
+import heimdall.api.app
+from heimdall.domain.datasets import DatasetPreview
+from tests.serving import make_container, serve, wait_until
+heimdall.api.app._BEFORE_MODELS_S = float(sys.argv[2])
+with serve(make_container(pathlib.Path(sys.argv[1]))) as served:
+    assert served.api.get("/health/ready").status_code == 200
+    assert sys.argv[3] == "built" or not DatasetPreview.__pydantic_complete__
+    wait_until(lambda: sys.argv[3] == "waiting" or DatasetPreview.__pydantic_complete__, 30, lambda: "the models were not built")
+"""
+
+
+@pytest.mark.parametrize(("wait_s", "models"), [("60", "waiting"), ("0", "built")])
+def test_a_server_answers_first_and_then_builds_what_later_requests_need(tmp_path: Path, wait_s: str, models: str) -> None:
+    found = run(FIRST_ANSWER, str(tmp_path), wait_s, models)
+    assert found.returncode == 0, found.stderr
 
 
 def test_a_light_server_describes_itself_in_full() -> None:

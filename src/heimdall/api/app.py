@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
+_BEFORE_MODELS_S: Final = 0.1
+"""s after the start: whoever waited for the server has an answer by then."""
 _BEFORE_QUEUE_S: Final = 1.5
 """s after the start: the page's first requests come before, and nobody has filled in a form yet."""
 
@@ -127,7 +129,8 @@ def make_provider(settings: Settings) -> IdentityProvider | None:
 
 
 async def warm_up(container: Container) -> None:
-    """Load beside the first requests what the start left out, and a moment later what only a message to a worker needs."""
+    """Load after the first answer what the start left out, and a moment later what only a message to a worker needs."""
+    await asyncio.sleep(_BEFORE_MODELS_S)
     await asyncio.to_thread(build_models)
     await asyncio.sleep(_BEFORE_QUEUE_S)
     await asyncio.to_thread(container.queue.prepare)

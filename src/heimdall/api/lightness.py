@@ -7,14 +7,18 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import ModuleType
-from typing import Any
+from typing import Any, Final
 
 from pydantic import BaseModel
 from pydantic.warnings import UnsupportedFieldAttributeWarning
+
+_PAUSE_S: Final = 0.001
+"""s, enough for another thread to wake up and take the interpreter."""
 
 
 def load_lightly() -> None:
@@ -44,7 +48,10 @@ def load_lightly() -> None:
 
 
 def build_models() -> None:
-    """Build the validators that the start left out, so that no request waits for them. Any thread may do it."""
+    """Build the validators that the start left out, so that no request waits for them. Any thread may do it.
+
+    It pauses after each: a request that comes meanwhile waits for one of them, not for all.
+    """
     from heimdall.domain.base import Entity
 
     waiting: list[type[BaseModel]] = [Entity]
@@ -52,6 +59,7 @@ def build_models() -> None:
         model = waiting.pop()
         waiting += model.__subclasses__()
         model.model_rebuild()
+        time.sleep(_PAUSE_S)
 
 
 @contextmanager
