@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,6 @@ from heimdall.queue.celery_queue import CeleryQueue
 from heimdall.queue.names import EMBEDDED_FOLDER
 from heimdall.services.attempts import AttemptService
 from heimdall.services.audit import AuditService
-from heimdall.services.bundles import BundleService
 from heimdall.services.datasets import DatasetService
 from heimdall.services.disk import DiskGuard, make_policy
 from heimdall.services.jobs import JobService, JobSettings
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from heimdall.domain.ports import ArtifactStore, Clock, JobQueue, LiveChannel, ModelVerifier, Store
     from heimdall.domain.workers import WorkerRegistry
     from heimdall.services.backups import BackupService
+    from heimdall.services.bundles import BundleService
     from heimdall.services.restores import RestoreService
     from heimdall.services.retention import Retention
     from heimdall.settings import Settings
@@ -77,10 +78,22 @@ class Container:
     metrics: MetricService
     datasets: DatasetService
     models: ModelService
-    bundles: BundleService
     audit: AuditService
     operations: OperationsService
     disk: DiskGuard
+
+    @cached_property
+    def bundles(self) -> BundleService:
+        """Bundles. What they are made of is loaded with the first look: a server needs it not to start."""
+        from heimdall.services.bundles import BundleService
+
+        return BundleService(
+            store=self.store,
+            artifacts=self.artifacts,
+            verifier=self.verifier,
+            clock=self.clock,
+            max_bytes=self.settings.max_upload_mb * 1_000_000,
+        )
 
     def close(self) -> None:
         """Give back what the process holds."""
@@ -133,9 +146,6 @@ def build_container(settings: Settings) -> Container:
         metrics=MetricService(store=store),
         datasets=DatasetService(store=store, queue=queue, artifacts=artifacts, clock=clock, terrain_folder=settings.terrain_folder),
         models=ModelService(store=store, artifacts=artifacts, clock=clock),
-        bundles=BundleService(
-            store=store, artifacts=artifacts, verifier=verifier, clock=clock, max_bytes=settings.max_upload_mb * 1_000_000
-        ),
         audit=AuditService(store=store),
         operations=OperationsService(store=store, clock=clock),
         disk=disk,

@@ -131,6 +131,7 @@ def make_provider(settings: Settings) -> IdentityProvider | None:
 async def warm_up(container: Container) -> None:
     """Load after the first answer what the start left out, and a moment later what only a message to a worker needs."""
     await asyncio.sleep(_BEFORE_MODELS_S)
+    await asyncio.to_thread(lambda: container.bundles)
     await asyncio.to_thread(build_models)
     await asyncio.sleep(_BEFORE_QUEUE_S)
     await asyncio.to_thread(container.queue.prepare)

@@ -1,53 +1,28 @@
 """The ``.heimdall`` bundle: one JSON object, ``format_version`` 1.x.
 
 Reads 1.0.0 as the ecosystem writes it (NaN, missing optional fields, singular ``dataset_id``) and 1.1.0;
-writes 1.1.0. Nothing of a bundle becomes a path, a module or markup: texts pass :func:`clean_text`.
+writes 1.1.0. Nothing of a bundle becomes a path, a module or markup: texts pass :func:`~heimdall.domain.texts.clean_text`.
 """
 
 from __future__ import annotations
 
 import math
 import re
-import unicodedata
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictInt, StringConstraints, ValidationError, model_validator
 
-from heimdall.domain.base import BIDI_CONTROLS, Entity, make_file_stem
+from heimdall.domain.base import Entity, make_file_stem
 from heimdall.domain.canonical import hash_canonical
 from heimdall.domain.datasets import CoordinateFrame
 from heimdall.domain.errors import BundleError
 from heimdall.domain.sentences import describe_fault
+from heimdall.domain.texts import MAX_LABEL_LENGTH, MAX_NAME_LENGTH, MAX_TEXT_LENGTH, clean_text
 
 FORMAT_VERSION: Final = "1.1.0"
 ONNX_FIELD: Final = "onnx_model_base64"
 POSITION_OUTPUT: Final = "position_enu_m"
 COVARIANCE_OUTPUT: Final = "covariance_m2"
-MAX_NAME_LENGTH: Final = 255
-MAX_TEXT_LENGTH: Final = 2000
-MAX_LABEL_LENGTH: Final = 100
-"""Characters of an architecture or an identifier."""
-
-_UNSAFE_CATEGORIES: Final = frozenset({"Cc", "Cs", "Zl", "Zp"})
-
-
-def clean_text(text: str, *, limit: int = MAX_TEXT_LENGTH) -> str:
-    """Return the text without control, surrogate and direction characters, trimmed, cut at ``limit`` characters."""
-    kept = (letter for letter in text if unicodedata.category(letter) not in _UNSAFE_CATEGORIES and letter not in BIDI_CONTROLS)
-    return "".join(kept).strip()[:limit].rstrip()
-
-
-def clean_value(value: Any) -> Any:  # noqa: ANN401
-    """Return a JSON value with every text and key cleaned and every non-finite number null: fit for any database."""
-    if isinstance(value, str):
-        return clean_text(value)
-    if isinstance(value, dict):
-        return {clean_text(str(name), limit=MAX_NAME_LENGTH): clean_value(item) for name, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [clean_value(item) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value
 
 
 def _drop_non_finite(value: Any) -> Any:  # noqa: ANN401

@@ -13,13 +13,13 @@ from heimdall.domain.bundles import (
     Bundle,
     BundleSummary,
     check_integrity,
-    clean_text,
     identify,
     make_integrity,
     parse_bundle,
 )
 from heimdall.domain.errors import BundleError, StorageFullError, TooLargeError, UnavailableError
 from heimdall.domain.models import VerificationCheck
+from heimdall.domain.texts import clean_text
 from heimdall.services.bundle_samples import join_samples
 from heimdall.services.bundle_scanner import BundleScanner, ScanLimits
 

@@ -15,8 +15,9 @@ import re
 from dataclasses import dataclass
 from typing import Any, BinaryIO, Final, NoReturn
 
-from heimdall.domain.bundles import ONNX_FIELD, clean_text
+from heimdall.domain.bundles import ONNX_FIELD
 from heimdall.domain.errors import BundleError, UnsupportedMediaError
+from heimdall.domain.texts import clean_text
 
 DIVERTED_PATH: Final = ("model", ONNX_FIELD)
 READ_BYTES: Final = 1 << 18

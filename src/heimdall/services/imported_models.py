@@ -6,14 +6,10 @@ from datetime import datetime
 from typing import Any
 
 from heimdall.domain.bundles import (
-    MAX_LABEL_LENGTH,
-    MAX_NAME_LENGTH,
     Bundle,
     BundleMetrics,
     BundleNormalization,
     BundleTensor,
-    clean_text,
-    clean_value,
 )
 from heimdall.domain.datasets import Feature, Receiver
 from heimdall.domain.models import (
@@ -26,6 +22,7 @@ from heimdall.domain.models import (
     TrainedModelDetail,
     Verification,
 )
+from heimdall.domain.texts import MAX_LABEL_LENGTH, MAX_NAME_LENGTH, clean_text, clean_value
 from heimdall.services.bundle_reader import ReadBundle
 
 

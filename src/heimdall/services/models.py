@@ -7,12 +7,12 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from heimdall.domain.audit import AuditAction, AuditSubject
-from heimdall.domain.bundles import MAX_NAME_LENGTH, clean_text
 from heimdall.domain.errors import ConflictError, InvalidInputError, NotFoundError
 from heimdall.domain.events import EventType
 from heimdall.domain.jobs import ACTIVE_STATUSES, Job
 from heimdall.domain.models import TrainedModel, TrainedModelDetail
 from heimdall.domain.ports import ArtifactStore, Clock, JobQuery, Store, Transaction
+from heimdall.domain.texts import MAX_NAME_LENGTH, clean_text
 from heimdall.services.audit import record
 from heimdall.services.disposal import Disposal, model_folder
 from heimdall.services.transitions import change_job

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Final
 
-from heimdall.domain.bundles import ONNX_FIELD, clean_text
 from heimdall.domain.errors import UnavailableError
 from heimdall.domain.models import CheckFailure, Examination, OnCheck, TensorSpec, Verification, VerificationCheck
+from heimdall.domain.texts import clean_text
 
 _PACKAGE_ROOT: Final = Path(__file__).resolve().parents[2]
 _START: Final = (
@@ -127,6 +127,9 @@ class SandboxVerifier:
 
 
 def _fail(code: str, detail: str) -> CheckFailure:
+    # Here, because a server that starts has a verifier and no bundle yet.
+    from heimdall.domain.bundles import ONNX_FIELD
+
     field = "$.sample_predictions" if code == "sample_mismatch" else f"$.model.{ONNX_FIELD}"
     return CheckFailure(code=code, detail=clean_text(detail, limit=500), field=field)
 

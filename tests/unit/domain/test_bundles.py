@@ -14,8 +14,6 @@ from hypothesis import strategies as st
 
 from heimdall.domain.bundles import (
     check_integrity,
-    clean_text,
-    clean_value,
     identify,
     make_file_name,
     make_integrity,
@@ -216,16 +214,3 @@ def test_no_name_escapes_the_safe_letters(name: str, version: int) -> None:
     made = make_file_name(name, version)
     assert set(made) <= set("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-")
     assert not made.startswith((".", "-"))
-
-
-def test_text_loses_control_and_direction_characters_and_keeps_the_rest() -> None:
-    assert clean_text(" a\x00b\x1b[31m\u202egpj\u2028c é 模型 👩‍🔬 <b> ") == "ab[31mgpjc é 模型 👩‍🔬 <b>"
-    assert clean_text("x" * 300, limit=255) == "x" * 255
-
-
-@settings(deadline=None)
-@given(st.recursive(st.none() | st.floats() | st.text(), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=10))
-def test_a_cleaned_value_fits_any_database(value: Any) -> None:
-    text = json.dumps(clean_value(value), allow_nan=False, ensure_ascii=False)
-    text.encode()
-    assert "\\u0000" not in text

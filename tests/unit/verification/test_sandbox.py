@@ -14,8 +14,8 @@ import numpy as np
 import psutil
 import pytest
 
-from heimdall.domain.bundles import clean_text
 from heimdall.domain.models import VerificationCheck
+from heimdall.domain.texts import clean_text
 from heimdall.verification.sandbox import SandboxVerifier, _Progress
 from tests.unit.verification import networks
 
