@@ -25,7 +25,8 @@ from heimdall.domain.jobs import Job, TrainingJobConfig
 from heimdall.domain.metrics import TrainingMetric
 from heimdall.storage.database import SqlStore
 from heimdall.storage.engines import open_engine, parse_database_url
-from heimdall.storage.schema import HEAD_REVISION, MIGRATIONS_DIR, read_revision, upgrade
+from heimdall.storage.schema import HEAD_REVISION, MIGRATIONS_DIR, SNAPSHOT_PATH, read_revision, upgrade
+from heimdall.storage.snapshot import write_snapshot
 from heimdall.storage.tables import metadata
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
@@ -123,6 +124,10 @@ def test_an_empty_sqlite_file_becomes_what_all_migrations_would_make_of_it(tmp_p
     store.migrate()
     store.close()
     assert read_everything(tmp_path / "new.sqlite") == read_everything(tmp_path / "migrated.sqlite"), "run: make gen"
+
+
+def test_the_committed_snapshot_is_the_one_that_the_migrations_give_now() -> None:
+    assert SNAPSHOT_PATH.read_text(encoding="utf-8") == write_snapshot(), "run: make gen"
 
 
 def test_a_sqlite_file_that_holds_anything_takes_the_migrations(tmp_path: Path) -> None:
