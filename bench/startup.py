@@ -4,7 +4,7 @@ Run: ``.venv/bin/python -m bench.startup [--runs 5] [--idle-seconds 20]``. The f
 set; later ones find them. Memory is the resident set (shared pages counted in each process) and, where the system says
 it, the proportional set, in MB (10^6 bytes). Idle processor time is a share of one processor over the idle seconds.
 ``work_s`` is the processor time of command line, supervisor and server up to ready: on a machine with busy neighbours it
-says more than the wall clock.
+says more than the wall clock. ``libraries alone`` is what no code of ours can take away from the start of the API.
 """
 
 from __future__ import annotations
@@ -26,6 +26,15 @@ from heimdall.cli.supervisor import SEEDED_MARK
 from tests.instance import Heimdall, wait_until
 
 ROLES = {"heimdall.cli.supervisor": "supervisor", "heimdall.api": "api", "heimdall.worker": "worker"}
+LIBRARIES = """
+import gc
+gc.disable()
+from heimdall.api.lightness import load_lightly
+load_lightly()
+import fastapi, pydantic_settings, prometheus_client, sqlalchemy, sqlalchemy.dialects.sqlite, structlog, uvicorn.server, uvloop, websockets
+import os
+os._exit(0)
+"""
 
 
 def measure_start(instance: Heimdall) -> dict[str, float]:
@@ -114,6 +123,13 @@ def measure_help(runs: int) -> list[float]:
     return times
 
 
+def measure_libraries() -> float:
+    """Return s from the launch of a process until it has the libraries that the server stands on, by our short cuts to them."""
+    began = time.perf_counter()
+    subprocess.run([sys.executable, "-c", LIBRARIES], check=True)
+    return time.perf_counter() - began
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=5)
@@ -144,9 +160,13 @@ def main() -> None:
             instance.client.close()
     with tempfile.TemporaryDirectory() as folder:
         measure_api(Path(folder))  # makes the database
-        alone = [measure_api(Path(folder)) for _ in range(options.runs)]
+        alone, libraries = [], []
+        for _ in range(options.runs):
+            alone.append(measure_api(Path(folder)))
+            libraries.append(measure_libraries())
     rows = {f"later start: {name}": summarize([row[name] for row in later]) for name in ("live_s", "ready_s", "worker_s", "work_s")}
     rows |= {f"API alone: {name}": summarize([row[name] for row in alone]) for name in alone[0]}
+    rows["libraries alone, s"] = summarize(libraries)
     rows["stop (Ctrl-C), s"] = summarize(stops)
     rows["heimdall --help, s"] = summarize(measure_help(options.runs))
     print_table("start and stop", {**{f"first start: {name}": summarize([value]) for name, value in first.items()}, **rows})

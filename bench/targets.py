@@ -71,6 +71,7 @@ ROWS: Final = (
     Row("*this machine*: a million additions in Python", "machine", "the machine", "a million", "ms"),
     Row("*this machine*: a durable SQLite transaction of one row", "epochs", "logging", "bare commit", "ms"),
     Row("API alone, launch to ready", "startup", "start and stop", "API alone: ready_s", "s", most=0.8),
+    Row("*of that*: the libraries imported, nothing else", "startup", "start and stop", "libraries alone, s", "s"),
     Row("API alone, resident memory", "startup", "start and stop", "API alone: rss_mb", "MB", most=100),
     Row("`heimdall up`, API and worker ready to work", "startup", "start and stop", "later start: worker_s", "s", most=1.5),
     Row("first start, ready", "startup", "start and stop", "first start: ready_s", "s", most=1.5),
