@@ -24,7 +24,7 @@ from typing import Any, Final
 
 from bench.peers.report import describe_machine
 from bench.sections import FIGURES, replace_section
-from bench.targets import ROWS, Figure, Measured, Row, find
+from bench.targets import LIMITS, ROWS, Figure, Measured, Row, find
 
 ROOT: Final = Path(__file__).parents[1]
 SCRIPTS: Final[dict[str, list[str]]] = {
@@ -121,7 +121,35 @@ def write_lines(results: Results, about: dict[str, Any]) -> list[str]:
         "| what | embedded (SQLite) | PostgreSQL | target | script |",
         "|---|---|---|---|---|",
         *(f"| {row.what} | {say(one, row)} | {say(two, row)} | {say_target(row)} | `bench/{row.script}.py` |" for row, one, two in rows),
+        *write_limits(rows),
         *(["", "Could not be measured: " + ", ".join(results.failed) + "."] if results.failed else []),
+    ]
+
+
+def write_limits(rows: Sequence[tuple[Row, Measured | None, Measured | None]]) -> list[str]:
+    """Return the table of those figures that have the machine's own time for the same work beside them: ratios travel, times do not."""
+    found = {row.what: (row, embedded, postgresql) for row, embedded, postgresql in rows}
+    lines = []
+    for limit in LIMITS:
+        _, raw, _ = found.get(limit.raw, (None, None, None))
+        if raw is None or limit.of not in found:
+            continue
+        row, *both = found[limit.of]
+        assert row.most is not None
+        wanted = row.most / limit.then
+        cells = [
+            f"{number(one.value / raw.value)}{'' if one.value / raw.value <= wanted else ' **missed**'}" if one else "" for one in both
+        ]
+        lines.append(f"| {row.what} | {limit.raw.removeprefix('*this machine*: ')} | {cells[0]} | {cells[1]} | at most {number(wanted)} |")
+    if not lines:
+        return []
+    return [
+        "",
+        "The same as ratios: the median over what this machine itself took in this run; the target over what its own machine took.",
+        "",
+        "| what | over | embedded (SQLite) | PostgreSQL | target |",
+        "|---|---|---|---|---|",
+        *lines,
     ]
 
 

@@ -180,6 +180,31 @@ ROWS: Final = (
 )
 
 
+@dataclass(frozen=True)
+class Limit:
+    """What the machine itself takes for the same work, on which a row's target was reckoned.
+
+    Parameters
+    ----------
+    of, raw
+        ``what`` of the row that has the target, and of the row of the machine's own time.
+    then
+        The machine's own time where and when the target was set, in the unit of both rows.
+    """
+
+    of: str
+    raw: str
+    then: float
+
+
+LIMITS: Final = (
+    Limit("API alone, launch to ready", "*this machine*: bare Starlette, launch to first answer", 0.31),
+    Limit("an epoch until it is on disk, a transaction each", "*this machine*: a durable SQLite transaction of one row", 0.16),
+    Limit("the same of 100 000 epochs", "*this machine*: the same in memory, 1 000 buckets to JSON", 1.8),
+    Limit("full history, 100 000 epochs x 5 series, JSON", "*this machine*: 100 000 rows of five numbers, SQLite to JSON", 0.18),
+)
+
+
 def find(row: Row, figures: Iterable[Figure]) -> Measured | None:
     """Return what was measured for a row, or None."""
     for figure in figures:

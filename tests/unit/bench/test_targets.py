@@ -4,7 +4,7 @@ import pytest
 
 from bench.run_all import SCRIPTS, Results, say, say_target, write_lines
 from bench.sections import FIGURES, replace_section
-from bench.targets import ROWS, Measured, Row, find
+from bench.targets import LIMITS, ROWS, Measured, Row, find
 
 VIEW = Row("view", "reads", "reads", "view, 5 series, 1000 ", "ms", most=10, most_p95=25)
 RATE = Row("rate", "rates", "rates", "captures", "/s", least=300)
@@ -52,6 +52,23 @@ def test_a_missed_row_stays_in_the_table_and_is_counted():
     assert "Targets missed: 1." in lines[0]
     assert next(line for line in lines if "1 000 epochs" in line).count("**missed**") == 1
     assert say_target(VIEW) == "at most 10, p95 25"
+
+
+def test_a_figure_stands_beside_what_the_machine_itself_takes_whatever_the_machine():
+    assert {limit.of for limit in LIMITS} | {limit.raw for limit in LIMITS} <= {row.what for row in ROWS}
+    units = {row.what: row.unit for row in ROWS}
+    assert all(units[limit.of] == units[limit.raw] for limit in LIMITS)
+    results = Results()
+    results.figures = [
+        {"figure": "the machine itself", "rows": {"bare Starlette, launch to first answer, s": {"median": 0.62}}},
+        {"figure": "start and stop", "rows": {"API alone: ready_s": {"median": 1.55}}},
+    ]
+    about = {"at": "2026-11-28T00:00", "machine": "m", "load_at_start": 0.1, "versions": "v"}
+    lines = write_lines(results, about)
+    assert "Targets missed: 1." in lines[0]
+    assert lines[-1] == "| API alone, launch to ready | bare Starlette, launch to first answer | 2.5 |  | at most 2.58 |"
+    results.figures[1]["rows"]["API alone: ready_s"]["median"] = 1.7
+    assert "| 2.74 **missed** |" in write_lines(results, about)[-1]
 
 
 def test_a_section_is_replaced_and_nothing_else(tmp_path):
