@@ -124,7 +124,8 @@ def write_lines(record: Mapping[str, Any]) -> list[str]:
         f"one every {sizes['gap_s']:g} s. Ours is the training thread's part; one beside it writes (SQLite, `synchronous=FULL`, ADR 0012).",
         "- *Lost by kill -9*: the logging process is killed right after its last call returned, and the store is asked for 12 s. "
         "Ours is a worker's child; what it left, its worker stores (ADR 0012).",
-        "- *Readable*: from the first log call until the product's own server answers with the last epoch, the run's end included.",
+        "- *Readable*: from the first log call until the product's own server answers with the last epoch, the run's end included; "
+        "no figure where not all were logged within the time that each has for it (120 s; 60 with `--quick`).",
         "- *Log call to reader*: ours by its socket, the peers by asking every 2 ms through their own API; their pages ask less often.",
         f"- *Chart view*: what the page asks for to draw the five series of a run of {sizes['history_epochs']} epochs. While one is asked "
         "the others' servers are stopped (SIGSTOP).",
