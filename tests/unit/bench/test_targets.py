@@ -29,6 +29,7 @@ def test_a_row_is_found_by_the_beginning_of_its_name_and_not_by_a_longer_number(
     ("row", "measured", "is_met"),
     [
         (VIEW, Measured(10, 25), True),
+        (VIEW, Measured(10.000000000000002, 25), True),
         (VIEW, Measured(10.1, 11), False),
         (VIEW, Measured(9, 25.1), False),
         (VIEW, Measured(9, None), False),
