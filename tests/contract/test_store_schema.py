@@ -142,6 +142,21 @@ def test_a_sqlite_file_that_holds_anything_takes_the_migrations(tmp_path: Path) 
     assert {"of_somebody_else", "jobs", "job_changes_folded"} <= names
 
 
+def test_a_database_with_somebody_elses_tables_under_our_names_is_refused_and_left_alone(url: str) -> None:
+    engine = open_engine(parse_database_url(url), 5)
+    if engine.dialect.name == "sqlite":
+        Path(str(engine.url.database)).parent.mkdir(parents=True)
+    with engine.begin() as connection:
+        connection.execute(text("CREATE TABLE jobs (a INTEGER)"))
+    store = SqlStore(url)
+    with pytest.raises(UnavailableError, match=r"no Heimdall made \(jobs\)"):
+        store.migrate()
+    store.close()
+    with engine.connect() as connection:
+        assert inspect(connection).get_table_names() == ["jobs"]
+    engine.dispose()
+
+
 KILLED_IN_THE_MIDDLE = (
     "import os, signal, sys\nfrom sqlalchemy import event\nfrom heimdall.storage.database import SqlStore\n"
     "store = SqlStore(sys.argv[1])\n"

@@ -29,6 +29,8 @@ from heimdall.logs import has_color, render_json, render_line
 PLAN_VARIABLE: Final = "HEIMDALL_SUPERVISOR_PLAN"
 SEEDED_MARK: Final = "demo-seeded"
 _PROBE_S: Final = 0.04
+_LONGEST_PROBE_S: Final = 5.0
+"""Between two questions to a server that says itself that it is not ready: what it waits for lasts, and it logs each."""
 _SLOW_START_S: Final = 15.0
 _MAX_EARLY_DEATHS: Final = 5
 """Deaths of the server before it was ready once, after which starting it again helps nobody."""
@@ -82,6 +84,7 @@ class Supervisor:
         self._worker = ChildProcess("worker", plan.worker, environment)
         self._seed: ChildProcess | None = None
         self._is_ready = False
+        self._probe_s = _PROBE_S
         self._is_slow_start_said = False
         self._wake_read, self._wake_write = os.pipe()
         os.set_blocking(self._wake_read, False)
@@ -106,10 +109,11 @@ class Supervisor:
         return self._stop()
 
     def _time_to_next(self) -> float | None:
+        starts = [child.start_at for child in (self._api, self._worker) if child.start_at is not None]
+        waits = [max(0.0, start_at - time.monotonic()) for start_at in starts]
         if not self._is_ready:
-            return _PROBE_S
-        times = [child.start_at for child in (self._api, self._worker) if child.start_at is not None]
-        return max(0.0, min(times) - time.monotonic()) if times else None
+            waits.append(self._probe_s)
+        return min(waits, default=None)
 
     def _has_stop_signal(self, timeout_s: float | None) -> bool:
         """Sleep until a signal or the time-out; True where it was one to stop by."""
@@ -142,6 +146,7 @@ class Supervisor:
     def _look_for_ready(self) -> None:
         elapsed_s = time.monotonic() - self._started_at
         status = probe_ready(self._plan.host, self._port) if self._api.is_running else None
+        self._probe_s = _PROBE_S if status is None else min(2 * self._probe_s, _LONGEST_PROBE_S)
         if status == 200:
             self._is_ready = True
             self._say("ready", url=self._url, seconds=round(elapsed_s, 2))

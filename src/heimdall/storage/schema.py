@@ -8,10 +8,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from sqlalchemy import Connection, Engine, text
+from sqlalchemy import Connection, Engine, inspect, text
 
 from heimdall.domain.errors import UnavailableError
 from heimdall.storage.dialects import MIGRATION_LOCK
+from heimdall.storage.tables import metadata
 
 HEAD_REVISION: Final = "0008"
 """The newest revision below ``migrations/versions``; a test holds it true."""
@@ -43,7 +44,9 @@ def migrate(engine: Engine) -> None:
     with _alone(engine) as connection:
         if _is_empty_sqlite(connection):
             _apply_snapshot(connection)
-        elif read_revision(connection) != HEAD_REVISION:
+        elif (found := read_revision(connection)) != HEAD_REVISION:
+            if found is None:
+                _refuse_strangers(connection)
             _run_alembic(connection, HEAD_REVISION)
 
 
@@ -87,6 +90,14 @@ def _begin_alone(connection: Connection) -> None:
 
 def _is_empty_sqlite(connection: Connection) -> bool:
     return connection.dialect.name == "sqlite" and connection.exec_driver_sql("SELECT count(*) FROM sqlite_master").scalar() == 0
+
+
+def _refuse_strangers(connection: Connection) -> None:
+    """Raise UnavailableError where a database that no Heimdall made has tables under the names of ours."""
+    taken = sorted(set(inspect(connection).get_table_names()) & set(metadata.tables))
+    if taken:
+        names = ", ".join(taken)
+        raise UnavailableError(f"The database holds tables that no Heimdall made ({names}). Use another data folder or database.")
 
 
 def _apply_snapshot(connection: Connection) -> None:

@@ -39,7 +39,7 @@ def find_checkpoint(artifacts: ArtifactStore, newest: Checkpoint, stack: ExitSta
             kept = newest if is_newest else Checkpoint(**pointer.model_dump())
             return FoundCheckpoint(kept, path, None if is_newest else damages[0])
         damages.append(f"The checkpoint of epoch {pointer.epoch} (step {pointer.step}) {damage}")
-    raise CheckpointDamagedError(f"{'; '.join(damages)}. There is no older one to go on from. Start a new job; this one's curve stays.")
+    raise CheckpointDamagedError(f"{'. '.join(damages)}. There is no older one to go on from. Start a new job; this one's curve stays.")
 
 
 def _open(artifacts: ArtifactStore, pointer: CheckpointFilePointer, stack: ExitStack) -> tuple[str, Path | None]:

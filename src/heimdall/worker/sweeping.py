@@ -13,6 +13,9 @@ from heimdall.domain.errors import HeimdallError, UnavailableError
 from heimdall.services.sweeper import Sweeper, SweepReport
 
 TIDY_S: Final = 60.0
+_NO_BROKER: Final = (
+    "The message broker takes no messages: it does not answer, or, where it is the embedded one, the disk of the data folder is full."
+)
 
 logger = logging.getLogger(__name__)
 
@@ -67,7 +70,7 @@ class SweeperThread:
             self._tidied_at = time.monotonic()
             with suppress(UnavailableError):
                 self._tidy()
-        self._note_trouble("The message broker does not answer." if report.is_broker_away else report.trouble)
+        self._note_trouble(_NO_BROKER if report.is_broker_away else report.trouble)
         self._say(report)
 
     def _note_trouble(self, trouble: str | None) -> None:

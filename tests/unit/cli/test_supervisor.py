@@ -29,6 +29,17 @@ def stop(*_):
 signal.signal(signal.SIGTERM, stop)
 http.server.HTTPServer(("127.0.0.1", int(os.environ["HEIMDALL_PORT"])), Handler).serve_forever()
 """
+SLOW_API = """
+import http.server, os, sys, time
+asked = []
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        asked.append(time.monotonic())
+        self.send_response(503 if len(asked) < 7 else 200); self.send_header("Content-Length", "0"); self.end_headers()
+        with open(sys.argv[1], "a") as log: log.write(f"{asked[-1]}\\n")
+    def log_message(self, *words): pass
+http.server.HTTPServer(("127.0.0.1", int(os.environ["HEIMDALL_PORT"])), Handler).serve_forever()
+"""
 WORKER = """
 import os, signal, subprocess, sys, threading
 def stop(*_):
@@ -177,6 +188,16 @@ def test_server_that_never_starts_is_given_up(supervise: Callable[..., Supervise
     assert supervised.process.wait(timeout=40) == 1
     assert "api ended (exit code 3)" in supervised.output()
     assert "the server does not start" in supervised.output()
+
+
+def test_server_that_says_it_is_not_ready_is_asked_less_and_less_often(supervise: Callable[..., Supervised], tmp_path: Path) -> None:
+    asked = tmp_path / "asked.log"
+    supervised = supervise(api=[sys.executable, "-c", SLOW_API, str(asked)])
+    supervised.wait_for("Heimdall is ready")
+    times = [float(line) for line in asked.read_text().splitlines()]
+    assert len(times) == 7
+    assert times[6] - times[5] > 4 * (times[3] - times[2])
+    assert supervised.stop() == 0
 
 
 def test_demo_is_seeded_once_per_folder(supervise: Callable[..., Supervised], tmp_path: Path) -> None:
