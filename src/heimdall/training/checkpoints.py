@@ -267,6 +267,8 @@ def _list_extras(state: RunState) -> dict[str, Tensor]:
 
 def _serialize(tensors: Mapping[str, Tensor], description: str) -> bytes:
     """Return the file's bytes. For ``safetensors.torch.save`` a tensor is 70 microseconds of Python, which the loop waits for."""
+    if not all(tensor.is_contiguous() for tensor in tensors.values()):
+        raise ValueError("A checkpoint's tensors are copied as they lie in memory: each must be contiguous.")
     specs = {
         name: TensorSpec(
             dtype=str(tensor.dtype).removeprefix("torch."), shape=list(tensor.shape), data_ptr=tensor.data_ptr(), data_len=tensor.nbytes
