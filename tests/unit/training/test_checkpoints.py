@@ -199,6 +199,21 @@ def test_the_file_is_byte_for_byte_what_the_library_of_its_format_writes(lab):
     assert written.path.read_bytes() == safetensors.torch.save(frozen.tensors, {"heimdall": frozen.description})
 
 
+def test_weights_that_lie_in_columns_are_kept_as_they_are_numbered(lab):
+    request = lab.request(model_architecture="mlp-baseline")
+    run, fresh = prepare_run(request), prepare_run(request)
+    for parameter in run.state.model.parameters():
+        if parameter.ndim == 2:
+            parameter.data = parameter.data.t().contiguous().t()
+    run.state.keep_best_weights()
+    assert not all(tensor.is_contiguous() for tensor in run.state.best_weights.values())
+    written = checkpoints.freeze_checkpoint(run.state, run.identity).write(request.work_dir)
+    checkpoints.restore_checkpoint(written.path, written.sha256, fresh.state, fresh.identity)
+    for name, tensor in run.state.model.state_dict().items():
+        assert torch.equal(fresh.state.model.state_dict()[name], tensor)
+        assert torch.equal(fresh.state.best_weights[name], tensor)
+
+
 def test_the_loss_scaler_is_part_of_the_checkpoint(lab):
     request = lab.request(model_architecture="mlp-baseline")
     first, second = prepare_run(request), prepare_run(request)
