@@ -21,7 +21,7 @@ from bench.reporting import print_table, summarize
 from bench.serving import make_job, make_sink
 from heimdall.domain.events import Tick
 from heimdall.domain.metrics import VALUE_FIELDS
-from heimdall.domain.training import EpochReport
+from heimdall.domain.training import EpochReport, Position
 from tests.serving import make_container, make_report
 
 _PER_S = 1000
@@ -94,7 +94,7 @@ def main() -> None:
             )
 
         def offer(number: int) -> None:
-            sink.report_tick(epoch=1, batch=number, total_batches=9999, progress_percent=100 * number / 9999, estimated_completion=None)
+            sink.report_tick(lambda: Position(1, number, 9999, 100 * number / 9999, None))
 
         rows = {"bare commit": measure_commit(folder, 1000)}
         rows["epochs alone, durable"] = measure(lambda epoch: container.attempts.record_epochs(claim, [describe(epoch)]), 1000)

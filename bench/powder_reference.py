@@ -49,7 +49,7 @@ class KeepLast:
     def note_phase(self, phase: object) -> None:
         """Nobody watches."""
 
-    def report_tick(self, **tick: object) -> None:
+    def report_tick(self, look: object) -> None:
         """Nobody watches."""
 
     def report_epoch(self, report: EpochReport) -> None:

@@ -21,7 +21,7 @@ from bench.reporting import print_table, summarize
 from heimdall.datasets.build import build_synthetic
 from heimdall.domain.datasets import Dataset, DatasetKind, DatasetStatus, SyntheticDatasetConfig
 from heimdall.domain.jobs import PendingAction, TrainingJobConfig
-from heimdall.domain.training import CheckpointFile, TrainingRequest
+from heimdall.domain.training import CheckpointFile, Position, TrainingRequest
 from heimdall.training.data import shuffle_rows
 from heimdall.training.loop import train
 from heimdall.training.losses import gaussian_nll
@@ -83,9 +83,11 @@ class Stopwatch:
     def note_phase(self, phase: object) -> None:
         """Nobody watches."""
 
-    def report_tick(self, *, epoch: int, batch: int, total_batches: int, progress_percent: float, estimated_completion: object) -> None:
+    def report_tick(self, look: Callable[[], Position]) -> None:
         """Take the time of the step that ended, and have the others do one; later ticks are of the validation."""
         stopped_s = time.process_time()
+        position = look()
+        batch, total_batches = position.batch, position.total_batches
         if self._is_behind_steps:  # the first tick of the validation: what the last steps left to write is written
             self._add("ours", stopped_s - self._went_on_s, batch)
             self._steps, self._is_behind_steps = {}, False

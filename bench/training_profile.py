@@ -95,7 +95,7 @@ class DurableSink:
     def report_device(self, device: object, *, resume_is_exact: bool | None) -> None:
         """Not of an epoch."""
 
-    def report_tick(self, **tick: object) -> None:
+    def report_tick(self, look: object) -> None:
         """Offered to a side thread in a worker."""
 
     def report_epoch(self, report: EpochReport) -> None:

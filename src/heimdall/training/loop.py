@@ -19,7 +19,7 @@ from heimdall.domain.errors import TrainingError
 from heimdall.domain.jobs import PendingAction
 from heimdall.domain.metrics import TrainingMetric, name_non_finite
 from heimdall.domain.models import FinalMetrics
-from heimdall.domain.training import EpochReport, ModelDraft, Phase, TrainingOutcome, TrainingRequest, TrainingSink
+from heimdall.domain.training import EpochReport, ModelDraft, Phase, Position, TrainingOutcome, TrainingRequest, TrainingSink
 from heimdall.training.checkpoints import CheckpointMemory, FrozenCheckpoint, freeze_checkpoint
 from heimdall.training.data import shuffle_rows
 from heimdall.training.devices import deterministic
@@ -179,7 +179,10 @@ class _Attempt:
 
     def _report_tick(self) -> None:
         epoch, batch = self._state.epoch, self._state.batch
-        self._sink.report_tick(
+        self._sink.report_tick(lambda: self._look(epoch, batch))
+
+    def _look(self, epoch: int, batch: int) -> Position:
+        return Position(
             epoch=min(epoch + 1, self._config.epochs),
             batch=batch,
             total_batches=self._run.num_batches,
@@ -190,10 +193,10 @@ class _Attempt:
     def _refuse_non_finite(self) -> None:
         self._step.settle()
         losses = self._state.record[: self._state.batch, RECORD_LOSS]
-        is_bad = ~torch.isfinite(losses)
-        if not bool(is_bad.any()):
+        is_finite = torch.isfinite(losses)
+        if bool(is_finite.all()):
             return
-        index = int(is_bad.nonzero()[0])
+        index = int((~is_finite).nonzero()[0])
         raise _NonFiniteLossError(name_non_finite(float(losses[index])) or "not a number", index + 1)
 
     def _fail(self, error: _NonFiniteLossError) -> None:

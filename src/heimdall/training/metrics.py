@@ -5,7 +5,7 @@ Legend: V validation examples, B examples of a batch.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -80,9 +80,10 @@ def evaluate(model: Localizer, examples: Examples, rows_V: npt.NDArray[np.int64]
     """
     model.eval()
     parts: list[tuple[Tensor, ...]] = []
-    for batch in _iterate(examples, rows_V):
+    rows = torch.from_numpy(rows_V).to(examples.rows_device)
+    for start in range(0, len(rows_V), VALIDATION_BATCH):
         before_batch()
-        parts.append(_predict(model, batch))
+        parts.append(_predict(model, examples.take(rows[start : start + VALIDATION_BATCH])))
     position, covariance, error, nll, mahalanobis = (torch.cat(columns).double().cpu().numpy() for columns in zip(*parts, strict=True))
     return Evaluation(position, covariance, error, nll, to_nominal(mahalanobis, model.ellipse_radii))
 
@@ -108,12 +109,6 @@ def summarize(evaluation: Evaluation, radius_m: float) -> Summary:
         error_p95_m=errors.p95_m if errors else float("nan"),
         coverage_68=float(np.mean(evaluation.mahalanobis_V <= CHI2_68)) if is_finite else float("nan"),
     )
-
-
-def _iterate(examples: Examples, rows_V: npt.NDArray[np.int64]) -> Iterator[Batch]:
-    rows = torch.from_numpy(rows_V).to(examples.rows_device)
-    for start in range(0, len(rows_V), VALIDATION_BATCH):
-        yield examples.take(rows[start : start + VALIDATION_BATCH])
 
 
 def _predict(model: Localizer, batch: Batch) -> tuple[Tensor, ...]:

@@ -58,8 +58,9 @@ class Stepper:
         losses, grad_norms, positions, targets = zip(*self._waiting, strict=True)
         self._waiting.clear()
         is_located_N = is_located(torch.cat(positions), torch.cat(targets), radius_m=self._radius_m, scale_m=self._scale_m)
-        num_located = [part.sum() for part in torch.split(is_located_N.float(), [len(target) for target in targets])]
-        columns = (torch.stack(losses), torch.stack(num_located), torch.stack(grad_norms))
+        ends = torch.tensor([len(target) for target in targets], device=is_located_N.device).cumsum(0)
+        num_located = is_located_N.cumsum(0)[ends - 1].diff(prepend=ends.new_zeros(1))
+        columns = (torch.stack(losses), num_located.float(), torch.stack(grad_norms))
         end = self._state.batch
         self._state.record[end - len(losses) : end] = torch.stack(columns, dim=1)
 

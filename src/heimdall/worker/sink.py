@@ -7,14 +7,13 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from datetime import datetime
 from typing import Final, TypeVar
 
 from heimdall.domain.errors import LeaseLostError, StorageFullError, UnavailableError
 from heimdall.domain.events import Tick
 from heimdall.domain.jobs import Claim, DeviceInfo, PendingAction
 from heimdall.domain.ports import Clock
-from heimdall.domain.training import CheckpointFile, EpochReport, Phase
+from heimdall.domain.training import CheckpointFile, EpochReport, Phase, Position
 from heimdall.services.attempts import AttemptService
 from heimdall.services.jobs import FULL_DISK_NOTICE
 from heimdall.worker.control import ControlThread
@@ -80,24 +79,21 @@ class JobSink:
             "attempt_started", extra={"attempt": self._claim.attempt, "device": device.name, "threads": device.threads, "how": exact}
         )
 
-    def report_tick(
-        self, *, epoch: int, batch: int, total_batches: int, progress_percent: float, estimated_completion: datetime | None
-    ) -> None:
+    def report_tick(self, look: Callable[[], Position]) -> None:
         """Offer a tick to the side thread, which says at most four a second."""
+        self._control.offer_tick(lambda: self._make_tick(look()))
 
-        def make() -> Tick:
-            return Tick(
-                job_id=self._claim.job_id,
-                attempt=self._claim.attempt,
-                timestamp=self._clock.now(),
-                current_epoch=epoch,
-                progress_percent=progress_percent,
-                batch=batch,
-                total_batches=total_batches,
-                estimated_completion=estimated_completion,
-            )
-
-        self._control.offer_tick(make)
+    def _make_tick(self, position: Position) -> Tick:
+        return Tick(
+            job_id=self._claim.job_id,
+            attempt=self._claim.attempt,
+            timestamp=self._clock.now(),
+            current_epoch=position.epoch,
+            progress_percent=position.progress_percent,
+            batch=position.batch,
+            total_batches=position.total_batches,
+            estimated_completion=position.estimated_completion,
+        )
 
     @contextmanager
     def writing(self) -> Iterator[None]:

@@ -13,7 +13,7 @@ from heimdall.datasets.manifest import FEATURES, IqFormat
 from heimdall.datasets.storage import DatasetArrays, DatasetWriter, ExampleChunk, open_dataset
 from heimdall.domain.datasets import CoordinateFrame, Dataset, DatasetKind, DatasetStatus, Receiver, Split
 from heimdall.domain.jobs import Checkpoint, DeviceInfo, PendingAction, TrainingJobConfig
-from heimdall.domain.training import CheckpointFile, EpochReport, Phase, TrainingRequest
+from heimdall.domain.training import CheckpointFile, EpochReport, Phase, Position, TrainingRequest
 
 NUM_RECEIVERS = 7
 FEATURE_NAMES = ("heard", "rssi_dbm", "snr_db", "toa_offset_us", "clock_sigma_us", "rx_east_km", "rx_north_km", "rx_up_km")
@@ -104,7 +104,7 @@ class MemorySink:
     decide: Callable[[MemorySink], PendingAction | None] = lambda sink: None
     reports: list[EpochReport] = field(default_factory=list)
     checkpoints: list[CheckpointFile] = field(default_factory=list)
-    ticks: list[dict] = field(default_factory=list)
+    ticks: list[Position] = field(default_factory=list)
     devices: list[tuple[DeviceInfo, bool | None]] = field(default_factory=list)
     phases: list[Phase] = field(default_factory=list)
     num_asked: int = 0
@@ -115,8 +115,8 @@ class MemorySink:
     def report_device(self, device, *, resume_is_exact):
         self.devices.append((device, resume_is_exact))
 
-    def report_tick(self, **tick):
-        self.ticks.append(tick)
+    def report_tick(self, look):
+        self.ticks.append(look())
 
     def report_epoch(self, report):
         self.reports.append(report)

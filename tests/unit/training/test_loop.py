@@ -183,11 +183,11 @@ def test_early_stopping_waits_for_its_patience(lab):
 def test_ticks_come_at_every_step_with_an_honest_position(lab):
     sink = MemorySink()
     train(lab.request(epochs=2), sink)
-    steps = [(tick["epoch"], tick["batch"], tick["total_batches"]) for tick in sink.ticks[:5]]
+    steps = [(tick.epoch, tick.batch, tick.total_batches) for tick in sink.ticks[:5]]
     assert steps == [(1, batch, 5) for batch in range(1, 6)]
-    percents = [tick["progress_percent"] for tick in sink.ticks]
+    percents = [tick.progress_percent for tick in sink.ticks]
     assert percents == sorted(percents)
-    assert sink.ticks[2]["progress_percent"] == pytest.approx(30)
+    assert sink.ticks[2].progress_percent == pytest.approx(30)
 
 
 def test_no_completion_is_estimated_before_two_epochs_or_ten_seconds():
