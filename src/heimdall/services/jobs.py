@@ -202,10 +202,10 @@ class JobService:
         return replace(page, items=tuple(self._with_full_disk(job) for job in page.items))
 
     def _with_full_disk(self, job: Job) -> Job:
-        """Say what a silent job waits for where its worker cannot: on a full disk the database takes no word either."""
+        """Say what a job waits for whose worker was silent for half a lease: on a full disk the database takes no word from it."""
         if job.status is not JobStatus.RUNNING or job.notice is not None or job.worker_seen_at is None:
             return job
-        if self._clock.now() - job.worker_seen_at <= timedelta(seconds=self._settings.lease_s):
+        if self._clock.now() - job.worker_seen_at <= timedelta(seconds=self._settings.lease_s / 2):
             return job
         with suppress(UnavailableError):
             if self._artifacts.free_bytes() < FULL_DISK_BYTES:

@@ -1,5 +1,6 @@
 """The supervisor on small real processes and services in memory."""
 
+import itertools
 import os
 import re
 import signal
@@ -41,6 +42,9 @@ class Rig:
         self.request = StopRequest.NONE
         self.child: TrainingProcess | None = None
         self.monotonic: Callable[[], float] | None = None
+        self.is_beating = False
+        """Whether the test beats in the child's place, by ``beat_fd``."""
+        self.beat_fd: int | None = None
         self.left: list[EpochReport] = []
         """Epochs that the child leaves."""
 
@@ -50,6 +54,7 @@ class Rig:
         process = subprocess.Popen(
             [sys.executable, "-c", code, str(write_fd)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, pass_fds=(write_fd,)
         )
+        self.beat_fd = os.dup(write_fd) if self.is_beating else None
         os.close(write_fd)
         slate = open_slate()
         for report in self.left:
@@ -72,6 +77,8 @@ class Rig:
         finally:
             if beside is not None:
                 beside.join()
+            if self.beat_fd is not None:
+                os.close(self.beat_fd)
 
     def _when_ready(self, action: Callable[[], None]) -> None:
         wait_until(lambda: bool(self.bench.jobs.logs(self.job.id)), 10, lambda: "the child printed nothing")
@@ -173,10 +180,23 @@ def test_from_click_to_end_stays_under_ten_seconds_at_the_default_grace(rig: Rig
 
 def test_a_child_without_a_step_is_ended_and_one_with_steps_is_not(rig: Rig) -> None:
     rig.settings = rig.settings.model_copy(update={"stall_timeout_s": 10.0})
-    beating = "import os, sys, time\nfor _ in range(20): os.write(int(sys.argv[1]), b'.'); time.sleep(0.1)"
-    rig.supervise(beating, speed=10)
-    assert "ended without a result" in rig.log()[-1]
+    seconds = itertools.count()
+
+    def beat_each_second() -> float:
+        assert rig.child is not None
+        now = next(seconds)
+        if rig.beat_fd is not None:
+            os.write(rig.beat_fd, b".")
+        if now == 100:
+            rig.child.process.kill()
+        return now
+
+    rig.is_beating, rig.monotonic = True, beat_each_second
+    rig.supervise(SLEEPER)
+    assert "killed (SIGKILL)" in rig.log()[-1]
+    assert rig.bench.jobs.events(rig.job.id)[0][-1].data["cause"] == "process_lost"
     rig.claim = rig.bench.claim(rig.job)
+    rig.is_beating, rig.monotonic = False, None
     rig.supervise(SLEEPER, speed=FAST)
     assert "made no step for 10 s" in rig.log()[-1]
     assert rig.bench.jobs.events(rig.job.id)[0][-1].data["cause"] == "process_stuck"
