@@ -57,28 +57,26 @@ class SqlEvents:
         self._dialect = dialect
         self._horizon = horizon
         self._mark = mark
-        self._waiting: list[dict[str, Any]] = []
+        self._waiting: dict[tuple[str, int], dict[str, Any]] = {}
         self.has_inserted = False
 
     def append(self, job_id: str, *, seq: int, type: EventType, payload: dict[str, Any], now: datetime) -> None:
         """Append in the transaction that changed the job; ``seq`` is the job's ``last_seq`` after that change."""
-        if any(row["seq"] == seq and row["job_id"] == job_id for row in self._waiting):
+        if (job_id, seq) in self._waiting:
             raise event_taken(job_id, seq)
-        self._waiting.append(
-            {
-                "job_id": job_id,
-                "seq": seq,
-                "type": type.value,
-                "payload": encode_json(payload),
-                "created_at": instant_value(self._dialect, now),
-            }
-        )
+        self._waiting[job_id, seq] = {
+            "job_id": job_id,
+            "seq": seq,
+            "type": type.value,
+            "payload": encode_json(payload),
+            "created_at": instant_value(self._dialect, now),
+        }
 
     def flush(self) -> None:
         """Insert what was appended. Called before the commit and before any read of the log."""
         if not self._waiting:
             return
-        rows, self._waiting = self._waiting, []
+        rows, self._waiting = list(self._waiting.values()), {}
         if not self.has_inserted:
             enter_log(self._connection, self._dialect)  # once: its bound is below all later positions too
             self.has_inserted = True
