@@ -60,6 +60,12 @@ function extremesOf<T>(rows: readonly T[], field: keyof T, start: number, end: n
   return low < 0 ? [] : [low, high]
 }
 
+/** The epoch behind which rows are missing: `end`, where known rows go on behind it but not with the next epoch; else null. */
+export function findHole(rows: readonly MetricRow[], end: number): number | null {
+  const next = rows[rows.findLastIndex(({ epoch }) => epoch <= end) + 1]
+  return next && next.epoch > end + 1 ? end : null
+}
+
 /** Epochs where a new attempt starts (the first attempt has no mark). */
 export function attemptStarts(rows: readonly MetricRow[]): { epoch: number; attempt: number }[] {
   const starts: { epoch: number; attempt: number }[] = []

@@ -179,6 +179,82 @@ describe('metrics', () => {
     expect(store().metricsInfo.get(id)?.missingAfter).toBeNull()
   })
 
+  const serveOnce = (...answers: (() => Response)[]) => {
+    const asked: string[] = []
+    server.use(
+      http.get(`${API}/jobs/:id/metrics`, ({ request }) => {
+        const { searchParams } = new URL(request.url)
+        asked.push(`since ${searchParams.get('since_epoch')}, ${searchParams.get('max_points')} points`)
+        return (answers.shift() as () => Response)()
+      }),
+    )
+    return asked
+  }
+  const away = () => HttpResponse.json({ detail: 'The database does not answer.' }, { status: 503 })
+  const rows = (...epochs: number[]) => HttpResponse.json(epochs.map((epoch) => makeMetric(epoch)))
+  const epochs = () =>
+    store()
+      .metrics.get(id)
+      ?.map((row) => row.epoch)
+
+  it('that did not come are asked for whole again, whatever came live meanwhile', async () => {
+    const failing = () => {
+      store().handleMetricUpdate(makeMetric(3))
+      return away()
+    }
+    const asked = serveOnce(failing, away, () => rows(1, 2, 3))
+    await store().fetchMetrics(id, 800)
+    expect(store().metricsInfo.get(id)?.state).toBe('failed')
+    await store().fetchMetrics(id, 800)
+    expect(store().metricsInfo.get(id)?.state).toBe('failed')
+    await store().fetchMetrics(id, 800)
+    expect(asked).toEqual(Array(3).fill('since 0, 800 points'))
+    expect(epochs()).toEqual([1, 2, 3])
+    expect(store().metricsInfo.get(id)).toMatchObject({ state: 'ready', error: null })
+  })
+
+  it('that were to be finer and did not come are asked for again', async () => {
+    const asked = serveOnce(
+      () => rows(1, 4),
+      away,
+      () => rows(1, 2, 3, 4),
+    )
+    await store().fetchMetrics(id, 64)
+    await store().fetchMetrics(id, 800)
+    expect(store().metricsInfo.get(id)).toMatchObject({ state: 'ready', maxPoints: 64 })
+    await store().fetchMetrics(id, 800)
+    expect(asked).toEqual(['since 0, 64 points', 'since 0, 800 points', 'since 0, 800 points'])
+    expect(epochs()).toEqual([1, 2, 3, 4])
+  })
+
+  it('keep the hole in mind that an answer failed to fill', async () => {
+    const asked = serveOnce(
+      () => rows(1, 2),
+      away,
+      () => rows(3, 4),
+    )
+    await store().fetchMetrics(id, 800)
+    store().handleMetricUpdate(makeMetric(5))
+    await store().fetchMetrics(id, 800)
+    await store().fetchMetrics(id, 800)
+    expect(asked.slice(1)).toEqual(Array(2).fill('since 2, 800 points'))
+    expect(epochs()).toEqual([1, 2, 3, 4, 5])
+  })
+
+  it('keep in mind a hole that live rows left behind the answer', async () => {
+    const leave = () => {
+      store().handleMetricUpdate(makeMetric(5))
+      return rows(1, 2)
+    }
+    const asked = serveOnce(leave, () => rows(3, 4))
+    await store().fetchMetrics(id, 800)
+    expect(store().metricsInfo.get(id)?.missingAfter).toBe(2)
+    await store().fetchMetrics(id, 800)
+    expect(asked[1]).toBe('since 2, 800 points')
+    expect(epochs()).toEqual([1, 2, 3, 4, 5])
+    expect(store().metricsInfo.get(id)?.missingAfter).toBeNull()
+  })
+
   it('of one epoch the later attempt wins', () => {
     store().handleMetricUpdate(makeMetric(1, { attempt: 2, val_loss: 2 }))
     store().handleMetricUpdate(makeMetric(1, { attempt: 1, val_loss: 1 }))

@@ -2,7 +2,7 @@ import { create } from 'zustand'
 import { toApiError } from '@/api/client'
 import * as api from '@/api/training'
 import { randomKey, saveBlob } from '@/lib/download'
-import { mergeRows, thinRows } from '@/lib/metric-rows'
+import { findHole, mergeRows, thinRows } from '@/lib/metric-rows'
 import { MAX_CHART_ROWS } from '@/lib/series'
 import {
   emptyMaps,
@@ -69,30 +69,35 @@ export const useTrainingStore = create<TrainingState>()((set, get) => ({
     const isComplete = info?.state === 'ready' && info.maxPoints >= maxPoints
     const since = isComplete ? (info.missingAfter ?? known.at(-1)?.epoch ?? 0) : 0
     const resolution = Math.max(maxPoints, info?.maxPoints ?? 0)
-    if (!isComplete)
-      set({
-        metricsInfo: withEntry(get().metricsInfo, jobId, {
-          ...newInfo(resolution),
-          state: info?.state === 'ready' ? 'ready' : 'loading',
-        }),
-      })
+    if (!info) set({ metricsInfo: withEntry(get().metricsInfo, jobId, newInfo(resolution)) })
     try {
       const numEpochs = get().jobs.find((job) => job.id === jobId)?.current_epoch ?? 0
       const isLong = since === 0 && numEpochs > resolution && resolution >= MAX_CHART_ROWS
       const rows = isLong
         ? await api.getLongRun(jobId, {})
         : await api.getMetrics(jobId, { since_epoch: since, max_points: resolution, ...(series ? { series } : {}) })
-      set((state) => ({
-        metrics:
-          rows.length > 0 || !state.metrics.has(jobId)
-            ? withEntry(state.metrics, jobId, mergeRows(state.metrics.get(jobId) ?? [], rows))
-            : state.metrics,
-        metricsInfo: withEntry(state.metricsInfo, jobId, { ...newInfo(resolution), state: 'ready' }),
-      }))
+      set((state) => {
+        const before = state.metrics.get(jobId)
+        const merged = before && rows.length === 0 ? before : mergeRows(before ?? [], rows)
+        const other = state.metricsInfo.get(jobId)
+        return {
+          metrics: merged === before ? state.metrics : withEntry(state.metrics, jobId, merged),
+          metricsInfo: withEntry(state.metricsInfo, jobId, {
+            state: 'ready',
+            error: null,
+            maxPoints: other?.state === 'ready' ? Math.max(other.maxPoints, resolution) : resolution,
+            missingAfter: findHole(merged, rows.at(-1)?.epoch ?? since),
+          }),
+        }
+      })
     } catch (error) {
-      const state = known.length > 0 ? 'ready' : 'failed'
-      set({
-        metricsInfo: withEntry(get().metricsInfo, jobId, { ...newInfo(resolution), state, error: toApiError(error) }),
+      // What was known before stays: an answer that failed has filled no hole and made nothing finer.
+      set((state) => {
+        const before = state.metricsInfo.get(jobId) ?? newInfo(resolution)
+        const loaded = before.state === 'ready' ? 'ready' : 'failed'
+        return {
+          metricsInfo: withEntry(state.metricsInfo, jobId, { ...before, state: loaded, error: toApiError(error) }),
+        }
       })
     }
   },
