@@ -15,7 +15,20 @@ from playwright.sync_api import Page, expect
 
 from heimdall.domain.events import Tick
 from heimdall.domain.jobs import Claim
-from tests.e2e.studio import Studio, badge, card, chart, curve, settle, tab, toast, wait_page, watch_of
+from tests.e2e.studio import (
+    Studio,
+    badge,
+    card,
+    chart,
+    curve,
+    expect_not_reloaded,
+    mark_document,
+    settle,
+    tab,
+    toast,
+    wait_page,
+    watch_of,
+)
 from tests.e2e.test_must_pass import delete_model
 from tests.serving import Served, make_container, serve
 
@@ -295,6 +308,26 @@ def test_the_newest_runs_of_long_names_fit_a_phone(open_page: Callable[..., Page
     page = open_page("/training?tab=metrics", width=360, studio=served)
     expect(page.get_by_role("button", name=re.compile(r"W+ running"))).to_be_visible()
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
+
+
+def test_a_job_is_offered_before_its_first_epoch_and_its_curve_comes_to_the_open_page(
+    open_page: Callable[..., Page], served: Served
+) -> None:
+    dataset = served.add_dataset()
+    page = open_page("/training?tab=metrics", studio=served)
+    mark_document(page)
+    expect(page.get_by_text("There is no job yet.")).to_be_visible()
+    job_id = served.create_job(dataset, job_name="made elsewhere")
+    page.get_by_role("combobox", name="Training job").click()
+    expect(page.get_by_role("option", name="made elsewhere")).to_contain_text("Pending, no epoch yet")
+    page.keyboard.press("Escape")
+    page.get_by_role("button", name="made elsewhere pending, no epoch yet").click()
+    expect(page.get_by_text("The job waits for a worker.")).to_be_visible()
+    claim = served.claim(job_id)
+    expect(page.get_by_text("The first epoch is under way.")).to_be_visible()
+    served.record(claim, 1)
+    expect(curve(chart(page, "Loss"), 0)).to_be_attached()
+    expect_not_reloaded(page)
 
 
 LAYOUT = """() => {

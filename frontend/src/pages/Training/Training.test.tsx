@@ -1,4 +1,4 @@
-import { render, screen, waitFor, within } from '@testing-library/react'
+import { act, render, screen, waitFor, within } from '@testing-library/react'
 import userEvent from '@testing-library/user-event'
 import { HttpResponse, http } from 'msw'
 import { StrictMode } from 'react'
@@ -9,7 +9,7 @@ import type { TrainingJob } from '@/api/types'
 import { TooltipProvider } from '@/components/ui/tooltip'
 import data from '@/gallery/fixtures.json'
 import { FakeSocket } from '@/test/FakeSocket'
-import { makeJob } from '@/test/samples'
+import { makeFrame, makeJob, makeMetric } from '@/test/samples'
 import { server } from '@/test/setup'
 import TrainingPage from '.'
 
@@ -187,11 +187,55 @@ describe('the metrics tab', () => {
     serve()
     open('/training?tab=metrics')
     expect(await screen.findByRole('heading', { name: 'No job selected' })).toBeInTheDocument()
-    const offered = screen.getAllByRole('button', { name: / (running|paused|completed|failed|cancelled)$/ })
+    const offered = screen.getAllByRole('button', {
+      name: / (running|paused|completed|failed|cancelled|no epoch yet)$/,
+    })
     expect(offered).toHaveLength(3)
     expect(offered[0]).toHaveAccessibleName(/running$/)
     await userEvent.click(offered[0] as HTMLElement)
     expect(await screen.findByRole('group', { name: 'Loss' })).toBeInTheDocument()
+  })
+
+  const fresh = makeJob({
+    id: 'fresh',
+    name: 'just created',
+    status: 'pending',
+    current_epoch: 0,
+    progress_percent: 0,
+    best_epoch: null,
+    last_seq: 0,
+  })
+
+  it('offers a job before its first epoch, and draws its curves when that comes', async () => {
+    serve([fresh])
+    open('/training?tab=metrics')
+    await userEvent.click(await screen.findByRole('button', { name: 'just created pending, no epoch yet' }))
+    expect(await screen.findByRole('heading', { name: 'No metrics yet' })).toBeInTheDocument()
+    const socket = await waitFor(() => {
+      const found = FakeSocket.live.find(({ url }) => url.includes('fresh'))
+      if (!found) throw new Error('its socket is not open')
+      return found
+    })
+    const row = makeMetric(1, { job_id: 'fresh' })
+    act(() => socket.say(makeFrame(1, { job_id: 'fresh', data: { ...row, status: 'running', version: 999 } })))
+    expect(await screen.findByRole('group', { name: 'Loss' })).toBeInTheDocument()
+  })
+
+  it('offers no job that ended without an epoch: it has nothing to show', async () => {
+    serve([makeJob({ id: 'vain', name: 'ended at once', status: 'failed', current_epoch: 0 }), fresh])
+    open('/training?tab=metrics')
+    expect(await screen.findByRole('button', { name: /^just created/ })).toBeInTheDocument()
+    expect(screen.queryByRole('button', { name: /^ended at once/ })).toBeNull()
+  })
+
+  it('asks for the newest jobs when the choice is opened', async () => {
+    serve(jobs)
+    open('/training?tab=metrics')
+    const choice = await screen.findByRole('combobox', { name: 'Training job' })
+    serve([fresh, ...jobs])
+    await userEvent.click(choice)
+    const offered = await screen.findByRole('option', { name: /^just created/ }, { timeout: 2000 })
+    expect(offered).toHaveTextContent('Pending, no epoch yet')
   })
 })
 

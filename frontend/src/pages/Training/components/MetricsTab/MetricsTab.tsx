@@ -20,6 +20,7 @@ import { AddressNote } from './AddressNote'
 import { Charts } from './Charts'
 import { type ChartView, fitWindow, fullDomain, RUN_COLORS, type RunView } from './chart-model'
 import { MetricsToolbar } from './MetricsToolbar'
+import { newestRuns, sayNoEpoch } from './run-choices'
 
 interface MetricsTabProps {
   view: ViewState
@@ -70,19 +71,10 @@ function NewestRuns({ onSelect }: { onSelect: (jobId: string) => void }) {
   return runs.map((job) => (
     <Button key={job.id} className="min-w-0 max-w-full shrink" onClick={() => onSelect(job.id)}>
       <span className="min-w-0 truncate">
-        {job.name} <span className="text-muted">{job.status}</span>
+        {job.name} <span className="text-muted">{[job.status, sayNoEpoch(job)].filter(Boolean).join(', ')}</span>
       </span>
     </Button>
   ))
-}
-
-const NUM_NEWEST = 3
-
-function newestRuns(jobs: readonly TrainingJob[]): TrainingJob[] {
-  const [running, others] = [true, false].map((isRunning) =>
-    jobs.filter((job) => job.current_epoch > 0 && (job.status === 'running') === isRunning),
-  )
-  return [...(running ?? []), ...(others ?? [])].slice(0, NUM_NEWEST)
 }
 
 /** Keeps one run's rows fresh; draws nothing. */

@@ -1,16 +1,16 @@
 import { Check, GitCompare, X } from 'lucide-react'
 import { memo, useId, useState } from 'react'
 import { useShallow } from 'zustand/react/shallow'
-import { statusWord } from '@/components/feedback/StatusBadge'
 import { Button } from '@/components/ui/button'
 import { DropdownMenu, DropdownMenuContent, DropdownMenuItem, DropdownMenuTrigger } from '@/components/ui/dropdown-menu'
 import { LongName } from '@/components/ui/long-name'
 import { Select, SelectContent, SelectItem, SelectTrigger, SelectValue } from '@/components/ui/select'
-import { formatCount, formatProgress } from '@/lib/format'
+import { formatCount } from '@/lib/format'
 import { jobsById } from '@/stores/jobIndex'
 import { useTrainingStore } from '@/stores/trainingStore'
 import { MAX_RUNS, type SetView, type ViewState } from '../../hooks/useViewState'
 import { RUN_COLORS } from './chart-model'
+import { describeChoice, sayNoEpoch } from './run-choices'
 import { ViewOptions } from './ViewOptions'
 
 /** A longer list helps nobody; older runs are found in the Jobs tab and opened from there. */
@@ -39,7 +39,7 @@ export const MetricsToolbar = memo(function MetricsToolbar({ runIds, view, setVi
         onSelect={select}
       />
       {first && (
-        <DropdownMenu>
+        <DropdownMenu onOpenChange={askForNews}>
           <DropdownMenuTrigger asChild>
             <Button>
               <GitCompare /> Compare
@@ -63,6 +63,11 @@ export const MetricsToolbar = memo(function MetricsToolbar({ runIds, view, setVi
   )
 })
 
+/** Who opens a list of jobs expects the one made a moment ago, also by the command line. */
+const askForNews = (isOpen: boolean) => {
+  if (isOpen) void useTrainingStore.getState().fetchJobs()
+}
+
 /** The choices move with every running job, so they are there only while someone looks at them. */
 function useChoices(runIds: readonly string[]) {
   return useTrainingStore(
@@ -80,8 +85,12 @@ interface JobSelectProps {
 
 function JobSelect({ jobId, name, color, onSelect }: JobSelectProps) {
   const [isOpen, setOpen] = useState(false)
+  const open = (isToOpen: boolean) => {
+    setOpen(isToOpen)
+    askForNews(isToOpen)
+  }
   return (
-    <Select value={jobId ?? ''} onValueChange={onSelect} open={isOpen} onOpenChange={setOpen}>
+    <Select value={jobId ?? ''} onValueChange={onSelect} open={isOpen} onOpenChange={open}>
       <SelectTrigger aria-label="Training job" className="w-80 max-sm:w-full">
         <SelectValue placeholder="Choose a training job">
           {name !== undefined && (
@@ -105,11 +114,7 @@ function JobChoices({ runIds }: { runIds: string[] }) {
   return (
     <>
       {useChoices(runIds).map((job) => (
-        <SelectItem
-          key={job.id}
-          value={job.id}
-          note={`${statusWord(job.status)}, ${formatProgress(job.progress_percent)}`}
-        >
+        <SelectItem key={job.id} value={job.id} note={describeChoice(job)}>
           {job.name}
         </SelectItem>
       ))}
@@ -150,7 +155,9 @@ function Rivals({ runIds, onToggle }: { runIds: string[]; onToggle: (jobId: stri
         }}
       >
         <Check className={isShown ? '' : 'invisible'} />
-        <span className="min-w-0">{job.name}</span>
+        <span className="min-w-0">
+          {job.name} <span className="text-muted">{sayNoEpoch(job)}</span>
+        </span>
       </DropdownMenuItem>
     )
   })
