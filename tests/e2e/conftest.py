@@ -72,7 +72,10 @@ def _quiet_after(request: pytest.FixtureRequest) -> Iterator[None]:
 
 @pytest.fixture
 def open_page(browser: Browser, request: pytest.FixtureRequest) -> Iterator[Callable[..., Page]]:
-    """Open a page in a fresh context: ``open_page("/training", width=360, theme="dark")``; its console must stay silent."""
+    """Open a page in a fresh context: ``open_page("/training", width=360, theme="dark")``; its console must stay silent.
+
+    ``slowness=6`` gives it a sixth of the processor.
+    """
     for name in {"served", "frail"} & set(request.fixturenames):
         request.getfixturevalue(name)  # so that its server outlives the pages: theirs would complain that it is gone
     contexts = []
@@ -80,6 +83,7 @@ def open_page(browser: Browser, request: pytest.FixtureRequest) -> Iterator[Call
 
     def open_at(path: str = "/training", *, width: int = 1440, height: int = 900, theme: str = "light", **options: Any) -> Page:
         base: Studio = options.pop("studio", None) or request.getfixturevalue("studio")
+        slowness = options.pop("slowness", 1)
         is_phone = width < 600
         context = browser.new_context(
             base_url=base.url,
@@ -93,6 +97,7 @@ def open_page(browser: Browser, request: pytest.FixtureRequest) -> Iterator[Call
         contexts.append(context)
         page = context.new_page()
         watches.append(Watch(page))
+        context.new_cdp_session(page).send("Emulation.setCPUThrottlingRate", {"rate": slowness})
         page.goto(path)
         # What is seen first comes with the document; from here on it is alive.
         page.wait_for_selector("#root > [inert]", state="detached")

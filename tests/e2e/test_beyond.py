@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from heimdall.domain.events import Tick
 from heimdall.domain.jobs import Claim
@@ -215,23 +215,73 @@ def test_a_model_is_renamed_and_deleted(open_page: Callable[..., Page], studio: 
     assert studio.client.get(f"/training/models/{job['model_id']}").status_code == 404
 
 
-@pytest.mark.parametrize("width", [360, 1440])
+@pytest.mark.parametrize("width", [360, 768, 1440])
 def test_nothing_moves_when_data_arrive(open_page: Callable[..., Page], studio: Studio, width: int) -> None:
     job = studio.finished_job()
     running = studio.start_job("arrives later")
-    page = open_page(width=width)
+    page = open_page(width=width, slowness=6)
     expect(badge(card(page, running), "running")).to_be_visible()
     expect(card(page, job["id"]).get_by_role("img", name="Validation loss")).to_be_visible()
     moved = {"jobs": page.evaluate(SHIFTS)}
-    page = open_page(f"/training?tab=metrics&runs={running}", width=width)
+    page = open_page(f"/training?tab=metrics&runs={running}", width=width, slowness=6)
     expect(curve(chart(page, "Loss"), 0)).to_be_attached()
     at = studio.get(f"/training/jobs/{running}")["current_epoch"]
-    studio.wait_job(running, lambda one: one["current_epoch"] > at + 2)
+    studio.wait_job(running, lambda one: one["current_epoch"] > at + 20)
     moved["metrics"] = page.evaluate(SHIFTS)
-    page = open_page("/training?tab=models", width=width)
+    page = open_page("/training?tab=models", width=width, slowness=6)
     expect(page.get_by_test_id("model-card").first).to_be_visible()
     moved["models"] = page.evaluate(SHIFTS)
     assert all(shift < 0.02 for shift in moved.values()), moved
+
+
+@pytest.mark.parametrize("width", [360, 768, 1440])
+def test_the_figures_of_a_run_keep_their_places_whatever_each_epoch_says(
+    open_page: Callable[..., Page], served: Served, width: int
+) -> None:
+    ahead = {"train_accuracy": 0.000411, "val_accuracy": 0.0987, "val_coverage_68": 0.681}
+    level = {"train_accuracy": 0.000411, "val_accuracy": 0.00164, "val_coverage_68": 0.5}
+    job_id, claim = draw_run(served, 1, **ahead)
+    page = open_page(f"/training?tab=metrics&runs={job_id}", width=width, studio=served)
+    panel = page.get_by_test_id("run-panel")
+    expect(page.get_by_test_id("freshness").get_by_role("status")).to_have_text("Live")
+    for place, first in ((chart(page, "Accuracy"), 2), (panel, 12)):
+        place.scroll_into_view_if_needed()
+        before = page.evaluate(SHIFTS)
+        for epoch in range(first, first + 10):
+            served.record(claim, epoch, **(level if epoch % 2 == 0 else ahead))
+            expect(panel).to_contain_text(f"{epoch} of 500")
+        assert page.evaluate(SHIFTS) - before < 0.001
+
+
+@pytest.mark.parametrize("width", [360, 768, 1440])
+def test_room_is_kept_for_the_baselines_of_a_slow_server(open_page: Callable[..., Page], studio: Studio, width: int) -> None:
+    studio.finished_job()
+    running = studio.start_job("faster than its yardsticks")
+    page = open_page(f"/training?tab=metrics&runs={running}", width=width)
+    held: list[Route] = []
+    page.route("**/training/models*", lambda route: held.append(route))
+    page.reload()
+    expect(curve(chart(page, "Loss"), 0)).to_be_attached()
+    expect(page.get_by_test_id("freshness").get_by_role("status")).to_have_text("Live")
+    page.evaluate("() => document.querySelector('[data-testid=zoom-strip]').parentElement.nextElementSibling.scrollIntoView()")
+    before = page.evaluate(SHIFTS)
+    for route in held:
+        route.continue_()
+    page.unroute("**/training/models*")
+    expect(page.get_by_test_id("run-panel")).to_contain_text("kNN")
+    assert page.evaluate(SHIFTS) - before < 0.001
+
+
+def test_how_far_the_page_is_behind_comes_and_goes_beside_what_stays(open_page: Callable[..., Page], served: Served) -> None:
+    job_id, claim = draw_run(served, 1)
+    page = open_page(f"/training?tab=metrics&runs={job_id}", width=768, studio=served)
+    freshness = page.get_by_test_id("freshness")
+    expect(freshness.get_by_role("status")).to_have_text("Live")
+    served.record(claim, 2)
+    expect(freshness).to_contain_text("s behind")
+    place = freshness.bounding_box()
+    expect(freshness).not_to_contain_text("s behind")
+    assert freshness.bounding_box() == place
 
 
 def test_compared_runs_keep_their_marks_and_a_picture_its_legend(open_page: Callable[..., Page], studio: Studio, tmp_path: Path) -> None:

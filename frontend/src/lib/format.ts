@@ -56,9 +56,9 @@ export function formatPercent(share: number | null | undefined, digits = 1): str
 }
 
 /** How many true positions lie inside the ellipses that promise 68 %, and what that says of their size. */
-export function describeCoverage(share: number): string {
+export function describeCoverage(share: number): readonly [held: string, verdict: string] {
   const verdict = share > 0.73 ? 'drawn too large' : share < 0.63 ? 'drawn too small' : 'as promised'
-  return `hold ${formatNumber(share * 100, 3)} % of the true positions: ${verdict}`
+  return [`hold ${formatPercent(share)} of the true positions`, verdict]
 }
 
 /** 62.4 -> "62 %", 3.27 -> "3.2 %": never 100 before it is done, never 0 once it has begun. */

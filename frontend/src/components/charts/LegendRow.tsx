@@ -64,7 +64,7 @@ export function LegendRow({ model, hidden, onHide }: LegendRowProps) {
   return (
     <div
       className={cn(
-        'flex min-h-7 flex-wrap items-center gap-x-4 gap-y-0.5 px-4 text-sm',
+        'flex min-h-7 flex-wrap items-center gap-x-4 gap-y-0.5 px-4 text-sm max-sm:gap-x-2',
         // On a phone the names of many runs would push the curves out of sight; a row that is cut shows that there are more.
         groups.length > MANY_RUNS && 'max-sm:max-h-52 max-sm:overflow-y-auto print:max-h-none print:overflow-visible',
       )}
@@ -138,7 +138,7 @@ function LegendEntry({ series: one, isHidden, text, isAlone, onToggle }: LegendE
       aria-pressed={!isHidden}
       title={`${nameOf(one)}. Click hides or shows, double click shows only this.`}
       className={cn(
-        'inline-flex items-center min-h-6 gap-1.5 rounded whitespace-nowrap max-sm:min-h-11',
+        'inline-flex items-center min-h-6 gap-1.5 rounded whitespace-nowrap max-sm:min-h-11 max-sm:gap-1',
         isHidden && 'opacity-60',
       )}
       onClick={(event: MouseEvent) => onToggle(one.id, event.altKey)}
@@ -150,7 +150,8 @@ function LegendEntry({ series: one, isHidden, text, isAlone, onToggle }: LegendE
       {one.run !== undefined && <span className="sr-only">{one.run}</span>}{' '}
       <span className={cn(struck, isAlone && 'max-sm:sr-only')}>{one.name}</span>{' '}
       {one.qualifier && <span className={struck}>{one.qualifier}</span>}{' '}
-      <span className="min-w-14 text-left font-semibold whitespace-nowrap">{isHidden ? '' : text}</span>
+      {/* Room for the longest value, or a shorter one would let the row break elsewhere and move the plot. */}
+      <span className="min-w-17 text-left font-semibold whitespace-nowrap">{isHidden ? '' : text}</span>
     </button>
   )
 }

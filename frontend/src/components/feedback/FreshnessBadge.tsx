@@ -20,7 +20,10 @@ export function FreshnessBadge({ tone, text, span, note, detail }: Freshness) {
         <span className={cn('size-2 shrink-0 rounded-full', DOT[tone])} aria-hidden />
         <span role="status">{text}</span>
         {span && <span className="-ml-0.5 whitespace-nowrap"> {span}</span>}
-        {note && <span className="-ml-1.5 whitespace-nowrap max-sm:hidden">, {note}</span>}
+        {/* It comes and goes with each epoch of a slow run: its room stays. */}
+        {tone === 'live' && (
+          <span className="-ml-1.5 min-w-[12ch] whitespace-nowrap max-sm:hidden">{note && `, ${note}`}</span>
+        )}
       </button>
     </Tooltip>
   )

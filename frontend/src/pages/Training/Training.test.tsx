@@ -47,6 +47,13 @@ const cardOf = async (name: string) => {
   return within(title.closest('[data-slot=card]') as HTMLElement)
 }
 
+const socketOf = (jobId: string) =>
+  waitFor(() => {
+    const found = FakeSocket.live.find(({ url }) => url.includes(jobId))
+    if (!found) throw new Error('its socket is not open')
+    return found
+  })
+
 beforeEach(() => {
   trainingSockets.configure({ open: FakeSocket.open, schedule: (flush) => flush(), defer: (arrange) => arrange() })
 })
@@ -211,14 +218,28 @@ describe('the metrics tab', () => {
     open('/training?tab=metrics')
     await userEvent.click(await screen.findByRole('button', { name: 'just created pending, no epoch yet' }))
     expect(await screen.findByRole('heading', { name: 'No metrics yet' })).toBeInTheDocument()
-    const socket = await waitFor(() => {
-      const found = FakeSocket.live.find(({ url }) => url.includes('fresh'))
-      if (!found) throw new Error('its socket is not open')
-      return found
-    })
+    const socket = await socketOf('fresh')
     const row = makeMetric(1, { job_id: 'fresh' })
     act(() => socket.say(makeFrame(1, { job_id: 'fresh', data: { ...row, status: 'running', version: 999 } })))
     expect(await screen.findByRole('group', { name: 'Loss' })).toBeInTheDocument()
+  })
+
+  it('draws no live row alone while the stored ones are under way', async () => {
+    const running = makeJob({ id: 'half-known', status: 'running', current_epoch: 7, last_seq: 0 })
+    serve([running])
+    const rows = Array.from({ length: 7 }, (_, index) => makeMetric(index + 1, { job_id: 'half-known' }))
+    let release = () => {}
+    const released = new Promise<void>((resolve) => {
+      release = resolve
+    })
+    server.use(http.get(`${API}/jobs/:id/metrics`, () => released.then(() => HttpResponse.json(rows))))
+    open('/training?tab=metrics&runs=half-known')
+    const socket = await socketOf('half-known')
+    act(() => socket.say(makeFrame(1, { job_id: 'half-known', data: makeMetric(8, { job_id: 'half-known' }) })))
+    expect(screen.queryByRole('group', { name: 'Loss' })).toBeNull()
+    release()
+    expect(await screen.findByRole('group', { name: 'Loss' })).toBeInTheDocument()
+    expect(screen.getByTestId('point-count')).toHaveTextContent('8 points, 0 gaps')
   })
 
   it('offers no job that ended without an epoch: it has nothing to show', async () => {

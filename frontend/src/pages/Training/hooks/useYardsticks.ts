@@ -9,6 +9,8 @@ interface Yardsticks {
   baselines: readonly Baseline[]
   /** The Cramér-Rao bound of that split; before a model knows it, of the whole data set. None for measured data. */
   limit: PhysicalLimit | null
+  /** Neither is known before the models are. */
+  isLoading: boolean
 }
 
 const NO_BASELINES: readonly Baseline[] = []
@@ -16,10 +18,12 @@ const NO_BASELINES: readonly Baseline[] = []
 /** What a run's curves stand beside. */
 export function useYardsticks(job: TrainingJob | undefined): Yardsticks {
   const judge = useTrainingStore((state) => job && findJudge(state, job))
+  const isLoading = useTrainingStore((state) => state.modelsState === 'idle' || state.modelsState === 'loading')
   const dataset = useCatalogueStore((state) => state.datasets.find((one) => one.id === job?.dataset_id))
   return {
     baselines: judge?.baselines ?? NO_BASELINES,
     limit: judge?.physical_limit ?? dataset?.physical_limit ?? null,
+    isLoading,
   }
 }
 

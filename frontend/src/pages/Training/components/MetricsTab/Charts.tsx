@@ -1,6 +1,7 @@
 import { useMemo } from 'react'
 import type { Zoom } from '@/components/charts/HoverLayer'
 import { Card } from '@/components/ui/card'
+import { Skeleton } from '@/components/ui/skeleton'
 import { shortName } from '@/lib/format'
 import { isWatched } from '../../hooks/useTrainingWebSocket'
 import { splitOf, useYardsticks } from '../../hooks/useYardsticks'
@@ -23,7 +24,7 @@ interface ChartsProps {
 
 export function Charts({ whole, shown, onZoom, onHide }: ChartsProps) {
   const first = whole.runs[0]
-  const { baselines, limit } = useYardsticks(first?.job)
+  const { baselines, limit, isLoading } = useYardsticks(first?.job)
   const references = useMemo(
     () =>
       [{ name: 'Physical limit', error_median_m: limit?.error_median_m ?? null }, ...baselines].flatMap((one) =>
@@ -62,7 +63,9 @@ export function Charts({ whole, shown, onZoom, onHide }: ChartsProps) {
         </ZoomStrip>
       </div>
       <div className="flex flex-col gap-4 print:order-first xl:sticky xl:top-14 max-xl:grid max-xl:grid-cols-1 max-xl:items-start max-xl:md:grid-cols-2 print:grid-cols-1">
-        {first && whole.runs.length === 1 ? (
+        {isLoading ? (
+          <Skeleton className="h-80 rounded-card" />
+        ) : first && whole.runs.length === 1 ? (
           <RunPanel {...panelOf(first, 0)} />
         ) : (
           <Card className="max-xl:col-span-full print:break-inside-auto">

@@ -117,8 +117,10 @@ function Runs({ runIds, view, setView }: RunsProps) {
   const { whole, shown } = useChartViews(runs, view)
   extent.current = { domain: whole.xDomain, least: whole.xKind === 'epoch' ? 1 : LEAST_SECONDS }
 
+  // Live rows that come before the stored ones are not drawn alone: everything would move again.
+  if (firstInfo?.state !== 'ready' && firstInfo?.state !== 'failed') return <MetricsSkeleton />
   const numRows = rowsOf.reduce((sum, rows) => sum + rows.length, 0)
-  if (numRows === 0 && firstInfo?.state === 'failed')
+  if (numRows === 0 && firstInfo.state === 'failed')
     return (
       <FailedState
         title="The metrics could not be loaded"
@@ -126,7 +128,6 @@ function Runs({ runIds, view, setView }: RunsProps) {
         onRetry={() => runIds[0] && void fetchMetrics(runIds[0])}
       />
     )
-  if (numRows === 0 && firstInfo?.state !== 'ready') return <MetricsSkeleton />
   if (numRows === 0)
     return (
       <EmptyState icon={<ChartNoAxesColumn />} title="No metrics yet">

@@ -91,8 +91,9 @@ function RunFacts({ run, baselines, limit, marks }: RunPanelProps) {
       <Facts
         items={[
           last?.val_error_median_m != null && ['Error now', `${formatMetres(last.val_error_median_m)} median`],
-          last?.val_coverage_68 != null && ['68 % ellipses', describeCoverage(last.val_coverage_68)],
-          last != null && isTrainingBehind(last) && ['Accuracy', <TrainingBehind key="accuracy" row={last} />],
+          last?.val_coverage_68 != null && ['68 % ellipses', <Coverage key="coverage" share={last.val_coverage_68} />],
+          last?.train_accuracy != null &&
+            last.val_accuracy != null && ['Accuracy', <Accuracy key="accuracy" row={last} />],
           limit && ['Physical limit', <Limit key="limit" limit={limit} error_m={last?.val_error_median_m ?? null} />],
           ...baselines.map(
             (one) =>
@@ -137,16 +138,25 @@ function Marks({ marks }: { marks: readonly ChartMark[] }) {
   )
 }
 
-/** Far enough apart that a person would wonder. */
-const isTrainingBehind = ({ train_accuracy, val_accuracy }: TrainingMetric): boolean =>
-  train_accuracy !== null && val_accuracy !== null && val_accuracy - train_accuracy > 0.05
+// What an epoch says stands in lines of its own: no value may take a line more than the one before, or all below it moves.
+
+function Coverage({ share }: { share: number }) {
+  const [held, verdict] = describeCoverage(share)
+  return (
+    <>
+      {`${held}: `}
+      <span className="block">{verdict}</span>
+    </>
+  )
+}
 
 /** Validation above training looks like a mistake, and here is none. */
-function TrainingBehind({ row }: { row: TrainingMetric }) {
+function Accuracy({ row }: { row: TrainingMetric }) {
   return (
-    <Tooltip text="Training figures are taken during the epoch, while the network still learns and units (in most networks receivers too) are switched off at random. Validation is measured after it, with everything on.">
+    <Tooltip text="Training figures are often the lower ones: they are taken during the epoch, while the network still learns and units (in most networks receivers too) are switched off at random. Validation is measured after it, with everything on.">
       <button type="button" className="text-left underline max-sm:min-h-11 decoration-dotted underline-offset-4">
-        {formatPercent(row.val_accuracy)} validation, {formatPercent(row.train_accuracy)} training: why lower?
+        <span className="block">{`validation ${formatPercent(row.val_accuracy)},`}</span>{' '}
+        <span className="block">{`training ${formatPercent(row.train_accuracy)}`}</span>
       </button>
     </Tooltip>
   )
@@ -158,7 +168,7 @@ function Limit({ limit, error_m }: { limit: PhysicalLimit; error_m: number | nul
   return (
     <Tooltip text={limit.assumptions}>
       <button type="button" className="text-left underline max-sm:min-h-11 decoration-dotted underline-offset-4">
-        {formatMetres(limit.error_median_m)} median{times && `; now ${times} × the limit`}
+        {`${formatMetres(limit.error_median_m)} median${times ? `; now ${times} × the limit` : ''}`}
       </button>
     </Tooltip>
   )
@@ -187,16 +197,17 @@ function Story({ run: { job }, baselines }: { run: RunView; baselines: readonly 
     .flatMap((one) => (one.error_median_m === null ? [] : [{ name: one.name, error: one.error_median_m }]))
     .sort((a, b) => a.error - b.error)[0]
   const gain = rival && error !== null ? rival.error / error : null
+  const best =
+    error === null ? `Validation loss ${formatNumber(job.best_val_loss)}` : `Median error ${formatMetres(error)}`
+  const beside =
+    gain === null || !rival
+      ? ''
+      : gain < 1
+        ? `, ${formatNumber(1 / gain, 3)} × the error of ${rival.name}`
+        : `; ${rival.name} has ${formatNumber(gain, 3)} × that error`
   return (
-    <p className="text-sm">
-      {error === null ? `Validation loss ${formatNumber(job.best_val_loss)}` : `Median error ${formatMetres(error)}`} at
-      epoch {job.best_epoch}, the best by validation loss
-      {gain !== null &&
-        rival &&
-        (gain < 1
-          ? `, ${formatNumber(1 / gain, 3)} × the error of ${rival.name}`
-          : `; ${rival.name} has ${formatNumber(gain, 3)} × that error`)}
-      .
+    <p className={cn('text-sm', beside && 'min-h-[3lh]')}>
+      {`${best} at epoch ${job.best_epoch}, the best by validation loss${beside}.`}
     </p>
   )
 }

@@ -111,7 +111,7 @@ function Body({ model, onShowJob }: { model: TrainedModelDetail; onShowJob: (job
               'Accuracy',
               `${formatPercent(final.train_accuracy)} train, ${formatPercent(final.val_accuracy)} validation${model.accuracy_radius_m ? `, within ${formatMetres(model.accuracy_radius_m)}` : ''}`,
             ],
-            final.val_coverage_68 !== null && ['Ellipse coverage', describeCoverage(final.val_coverage_68)],
+            final.val_coverage_68 !== null && ['Ellipse coverage', describeCoverage(final.val_coverage_68).join(': ')],
           ]}
         />
         <BaselineTable model={model} />
