@@ -84,7 +84,10 @@ export function LegendRow({ model, hidden, onHide }: LegendRowProps) {
         return (
           <div
             key={own[0]?.id}
-            className={cn('flex min-w-0 max-w-full items-center gap-x-3 max-sm:w-full', own.length > 1 && 'flex-wrap')}
+            className={cn(
+              'flex min-w-0 max-w-full items-center gap-x-3 max-sm:w-full max-sm:gap-x-2',
+              own.length > 1 && 'flex-wrap',
+            )}
           >
             <LongName
               aria-hidden
