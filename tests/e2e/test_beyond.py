@@ -380,6 +380,20 @@ def test_a_job_is_offered_before_its_first_epoch_and_its_curve_comes_to_the_open
     expect_not_reloaded(page)
 
 
+def test_a_run_that_ended_while_its_rows_could_not_be_had_is_whole_in_the_end(open_page: Callable[..., Page], studio: Studio) -> None:
+    job_id = studio.start_job("ends behind a cut", epochs=12, batch_size=512)
+    page = open_page()
+    watch_of(page).expect("status of 503")
+    busy = {"status": 503, "json": {"code": "unavailable", "detail": "The server is busy."}}
+    page.route(f"**/jobs/{job_id}/metrics*", lambda route: route.fulfill(**busy))
+    page.goto(f"/training?tab=metrics&runs={job_id}")
+    expect(page.get_by_text("The server is busy.")).to_be_visible()
+    studio.wait_job(job_id, {"completed"})
+    expect(page.get_by_text("0 gaps")).to_have_count(0)
+    page.unroute(f"**/jobs/{job_id}/metrics*")
+    expect(page.get_by_test_id("point-count")).to_have_text("12 points, 0 gaps", timeout=15_000)
+
+
 LAYOUT = """() => {
   const box = (element) => element.getBoundingClientRect()
   const dialog = document.querySelector('[role=dialog]')

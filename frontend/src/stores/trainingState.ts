@@ -9,6 +9,7 @@ import type {
   TrainingJobCreate,
   TrainingMetric,
 } from '@/api/types'
+import { MAX_CHART_ROWS } from '@/lib/series'
 
 export type LoadState = 'idle' | 'loading' | 'ready' | 'failed'
 
@@ -159,6 +160,12 @@ export const newInfo = (maxPoints: number): MetricsInfo => ({
   maxPoints,
   missingAfter: null,
 })
+
+/** Why the rows of a run may lack some, or null where a chart has all that it shows: its reason, or '' while they are on their way. */
+export function whyPartial(info: MetricsInfo | undefined): string | null {
+  if (info?.state === 'ready' && info.maxPoints >= MAX_CHART_ROWS && info.missingAfter === null) return null
+  return info?.error?.message ?? ''
+}
 
 export function withEntry<V>(map: Map<string, V>, key: string, value: V): Map<string, V> {
   return new Map(map).set(key, value)

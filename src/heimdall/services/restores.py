@@ -113,14 +113,14 @@ class RestoreService:
         return manifest
 
     def _check_target(self, *, is_replacing: bool) -> None:
-        worker = self._archive.find_living_claim(self._clock.now())
-        if worker is not None:
-            raise ConflictError(f"A worker ({worker}) trains a job here. Stop every worker and server first.", code="in_use")
         if not is_replacing and not (self._archive.is_empty() and not self._artifacts.find("")):
             raise ConflictError(
                 "This instance is not empty. Restore into another data folder with --data-dir, or replace everything here with --replace.",
                 code="not_empty",
             )
+        worker = self._archive.find_living_claim(self._clock.now())
+        if worker is not None:
+            raise ConflictError(f"A worker ({worker}) trains a job here. Stop every worker and server first.", code="in_use")
 
     def _extract(self, path: Path, manifest: BackupManifest, scratch: Path, rows: Path, progress: Progress | None) -> dict[str, Path]:
         """Write the members into scratch files; hashes are compared again, since the file was read twice."""

@@ -8,6 +8,7 @@ import { trainingSockets } from '@/api/training-sockets'
 import type { TrainingJob } from '@/api/types'
 import { TooltipProvider } from '@/components/ui/tooltip'
 import data from '@/gallery/fixtures.json'
+import { useTrainingStore } from '@/stores/trainingStore'
 import { FakeSocket } from '@/test/FakeSocket'
 import { makeFrame, makeJob, makeMetric } from '@/test/samples'
 import { server } from '@/test/setup'
@@ -240,6 +241,57 @@ describe('the metrics tab', () => {
     release()
     expect(await screen.findByRole('group', { name: 'Loss' })).toBeInTheDocument()
     expect(screen.getByTestId('point-count')).toHaveTextContent('8 points, 0 gaps')
+  })
+
+  const ended = (id: string) => makeJob({ id, name: id, status: 'completed', current_epoch: 7, total_epochs: 7 })
+  const sevenRows = (id: string) => Array.from({ length: 7 }, (_, index) => makeMetric(index + 1, { job_id: id }))
+
+  it('asks again for the rows of an ended run that could not be had, and promises nothing meanwhile', async () => {
+    serve([ended('a'), ended('b')])
+    let numAsked = 0
+    let release = () => {}
+    const released = new Promise<void>((resolve) => {
+      release = resolve
+    })
+    server.use(
+      http.get(`${API}/jobs/:id/metrics`, async ({ params }) => {
+        if (params.id === 'b' && ++numAsked === 1)
+          return HttpResponse.json({ code: 'unavailable', detail: 'The server is busy.' }, { status: 503 })
+        if (params.id === 'b') await released
+        return HttpResponse.json(sevenRows(String(params.id)))
+      }),
+    )
+    open('/training?tab=metrics&runs=a,b')
+    await waitFor(() => expect(screen.getByTestId('point-count')).toHaveTextContent('The server is busy.'))
+    expect(screen.getByTestId('point-count')).toHaveTextContent(
+      '2 runs, 7 points so far. The rest of b could not be loaded and is asked for again.',
+    )
+    release()
+    await waitFor(() => expect(screen.getByTestId('point-count')).toHaveTextContent('2 runs, 14 points, 0 gaps'))
+  })
+
+  it('calls nothing unmeasured while the rows of a card stand in for a run', async () => {
+    serve([ended('a')])
+    const thin = sevenRows('a').map((row) => ({ ...row, train_accuracy: null, val_accuracy: null }))
+    let release = () => {}
+    const released = new Promise<void>((resolve) => {
+      release = resolve
+    })
+    server.use(
+      http.get(`${API}/jobs/:id/metrics`, async ({ request }) => {
+        if (new URL(request.url).searchParams.get('series')) return HttpResponse.json(thin)
+        await released
+        return HttpResponse.json(sevenRows('a'))
+      }),
+    )
+    await useTrainingStore.getState().fetchJobs()
+    await useTrainingStore.getState().fetchMetrics('a', 64, 'val_loss')
+    open('/training?tab=metrics&runs=a')
+    expect(await screen.findByText('Not loaded yet.')).toBeInTheDocument()
+    expect(screen.queryByText('Not measured in this run.')).toBeNull()
+    release()
+    await waitFor(() => expect(screen.getByTestId('point-count')).toHaveTextContent('7 points, 0 gaps'))
+    await waitFor(() => expect(screen.queryByText('Not loaded yet.')).toBeNull())
   })
 
   it('offers no job that ended without an epoch: it has nothing to show', async () => {

@@ -4,12 +4,14 @@ import { usePolling } from '@/lib/polling'
 import { useTrainingStore } from '@/stores/trainingStore'
 import { REFRESH_MS } from './useTrainingJobs'
 
-/** The models once, for whatever names them outside their tab. */
+/** The models once they can be had, for whatever names them outside their tab. */
 export function useLoadedModels(): void {
   const fetchModels = useTrainingStore((state) => state.fetchModels)
+  const isOwed = useTrainingStore((state) => state.modelsError !== null)
   useEffect(() => {
     void fetchModels()
   }, [fetchModels])
+  usePolling(fetchModels, REFRESH_MS, isOwed)
 }
 
 /** The models as they come: from jobs, the command line, another tab, somebody else. Asked for conditionally, like the jobs. */

@@ -27,6 +27,8 @@ export function useTrainingMetrics(jobId: string | null): JobMetrics {
   })
   const fetchMetrics = useTrainingStore((state) => state.fetchMetrics)
   const missingAfter = info?.missingAfter ?? null
+  // A run that ended while its rows could not be had is asked about until they are there.
+  const isOwed = info !== undefined && (info.error !== null || missingAfter !== null)
 
   useTrainingWebSocket(isActive ? jobId : null)
   useEffect(() => {
@@ -36,7 +38,7 @@ export function useTrainingMetrics(jobId: string | null): JobMetrics {
   useEffect(() => {
     if (jobId && missingAfter !== null) void fetchMetrics(jobId)
   }, [jobId, missingAfter, fetchMetrics])
-  usePolling(() => (jobId ? fetchMetrics(jobId) : undefined), REFRESH_MS, jobId !== null && isActive)
+  usePolling(() => (jobId ? fetchMetrics(jobId) : undefined), REFRESH_MS, jobId !== null && (isActive || isOwed))
   return { rows, info }
 }
 

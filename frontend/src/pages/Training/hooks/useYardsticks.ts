@@ -1,3 +1,4 @@
+import { useEffect, useState } from 'react'
 import type { Baseline, PhysicalLimit, TrainedModel } from '@/api/types'
 import { jobsById } from '@/stores/jobIndex'
 import { type TrainingState, useTrainingStore } from '@/stores/trainingStore'
@@ -9,21 +10,27 @@ interface Yardsticks {
   baselines: readonly Baseline[]
   /** The Cramér-Rao bound of that split; before a model knows it, of the whole data set. None for measured data. */
   limit: PhysicalLimit | null
-  /** Neither is known before the models are. */
+  /** Neither is known before the models are; whoever waited long enough shows the rest without them. */
   isLoading: boolean
 }
 
+const PATIENCE_MS = 5000
 const NO_BASELINES: readonly Baseline[] = []
 
 /** What a run's curves stand beside. */
 export function useYardsticks(job: TrainingJob | undefined): Yardsticks {
   const judge = useTrainingStore((state) => job && findJudge(state, job))
   const isLoading = useTrainingStore((state) => state.modelsState === 'idle' || state.modelsState === 'loading')
+  const [isLate, setLate] = useState(false)
+  useEffect(() => {
+    const timer = setTimeout(() => setLate(true), PATIENCE_MS)
+    return () => clearTimeout(timer)
+  }, [])
   const dataset = useCatalogueStore((state) => state.datasets.find((one) => one.id === job?.dataset_id))
   return {
     baselines: judge?.baselines ?? NO_BASELINES,
     limit: judge?.physical_limit ?? dataset?.physical_limit ?? null,
-    isLoading,
+    isLoading: isLoading && !isLate,
   }
 }
 

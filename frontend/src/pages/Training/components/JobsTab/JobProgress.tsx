@@ -69,7 +69,9 @@ function Remaining({ job, estimate }: { job: TrainingJob; estimate: string | nul
   if (job.status === 'running' && isSilent) return ' · worker silent'
   if (job.status === 'running' && estimate) {
     const left = (toMs(estimate) - now) / 1000
-    return left > 0 ? ` · ${formatRoughly(left)} left` : ' · finishing'
+    if (left > 0) return ` · ${formatRoughly(left)} left`
+    // An estimate that ran out in the middle of a run, as on a full disk, is none.
+    return job.current_epoch >= job.total_epochs - 1 ? ' · finishing' : null
   }
   if (job.status === 'pending') return ' · waiting for a worker'
   if (job.status === 'completed' && job.started_at && job.completed_at)

@@ -81,7 +81,9 @@ export function ChartOf(props: ChartOfProps) {
         isMeasured
           ? 'Nothing in this window.'
           : hasRows
-            ? 'Not measured in this run.'
+            ? view.runs.some((run) => typeof run.partial === 'string')
+              ? 'Not loaded yet.'
+              : 'Not measured in this run.'
             : 'The first point comes with the end of the first epoch.'
       }
     />

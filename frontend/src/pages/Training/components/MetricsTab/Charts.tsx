@@ -88,7 +88,9 @@ function noteOfLevels([first, ...others]: readonly TrainingJob[]): string | unde
 }
 
 function PointCount({ view }: { view: ChartView }) {
-  const { text, perRun } = describePoints(view.runs.map(({ job, rows }) => ({ name: job.name, rows })))
+  const { text, perRun } = describePoints(
+    view.runs.map(({ job, rows, partial }) => ({ name: job.name, rows, partial })),
+  )
   return (
     <p className="text-sm text-muted" data-testid="point-count" title={perRun ?? undefined}>
       {text}

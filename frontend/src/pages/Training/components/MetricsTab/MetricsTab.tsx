@@ -10,6 +10,7 @@ import { Button } from '@/components/ui/button'
 import { Skeleton } from '@/components/ui/skeleton'
 import { epochsOfWindow, makeX } from '@/lib/curves'
 import { jobsById } from '@/stores/jobIndex'
+import { whyPartial } from '@/stores/trainingState'
 import { useTrainingStore } from '@/stores/trainingStore'
 import { useRunMarks } from '../../hooks/useRunMarks'
 import { useTrainingMetrics, useZoomedRows } from '../../hooks/useTrainingMetrics'
@@ -94,15 +95,25 @@ function Runs({ runIds, view, setView }: RunsProps) {
   const jobs = useTrainingStore(useShallow((state) => runIds.map((id) => jobsById(state.jobs).get(id))))
   const rowsOf = useTrainingStore(useShallow((state) => runIds.map((id) => state.metrics.get(id) ?? NO_ROWS)))
   const firstInfo = useTrainingStore((state) => state.metricsInfo.get(runIds[0] ?? ''))
+  const partials = useTrainingStore(useShallow((state) => runIds.map((id) => whyPartial(state.metricsInfo.get(id)))))
   const fetchMetrics = useTrainingStore((state) => state.fetchMetrics)
   const [hover] = useState(() => new HoverLine())
   const [edges] = useState(() => new PlotEdges())
   const runs = useMemo<RunView[]>(
     () =>
       jobs.flatMap((job, index) =>
-        job ? [{ job, rows: rowsOf[index] ?? NO_ROWS, color: RUN_COLORS[index] ?? 'var(--chart-gray)' }] : [],
+        job
+          ? [
+              {
+                job,
+                rows: rowsOf[index] ?? NO_ROWS,
+                color: RUN_COLORS[index] ?? 'var(--chart-gray)',
+                partial: partials[index] ?? null,
+              },
+            ]
+          : [],
       ),
-    [jobs, rowsOf],
+    [jobs, rowsOf, partials],
   )
   const extent = useRef<{ domain: [number, number]; least: number }>({ domain: [0, 1], least: 1 })
   const onZoom = useCallback(

@@ -12,6 +12,7 @@ import { Tooltip } from '@/components/ui/tooltip'
 import { cn } from '@/lib/cn'
 import { describeCoverage, formatCount, formatDuration, formatMetres, formatNumber, formatPercent } from '@/lib/format'
 import { useIsPrinting } from '@/lib/printing'
+import { inPageQuotes } from '@/lib/sentence'
 import { useJobActions } from '../../hooks/useJobActions'
 import type { RunView } from './chart-model'
 
@@ -87,6 +88,11 @@ function RunFacts({ run, baselines, limit, marks }: RunPanelProps) {
   const isWhole = last !== undefined && rows.length === last.epoch
   return (
     <>
+      {job.notice && (
+        <p role="status" className="rounded-control bg-paused-fill/12 p-3 text-sm font-medium">
+          {inPageQuotes(job.notice)}
+        </p>
+      )}
       <Story run={run} baselines={baselines} />
       <Facts
         items={[

@@ -27,6 +27,8 @@ export interface RunView {
   /** Where `rows` are only a window: the run's, which the time axis counts from. */
   whole?: TrainingMetric[]
   color: string
+  /** Why rows may be missing, '' while they are on their way; null where all are there. */
+  partial?: string | null
 }
 
 /** What all charts of the tab share. */
