@@ -272,6 +272,24 @@ def test_room_is_kept_for_the_baselines_of_a_slow_server(open_page: Callable[...
     assert page.evaluate(SHIFTS) - before < 0.001
 
 
+def test_a_runs_own_figures_wait_for_no_slow_server_and_its_baselines_come_after_a_failure(
+    open_page: Callable[..., Page], studio: Studio
+) -> None:
+    job = studio.finished_job()
+    page = open_page(f"/training?tab=metrics&runs={job['id']}")
+    watch_of(page).expect("status of 503")
+    held: list[Route] = []
+    page.route("**/training/models*", lambda route: held.append(route))
+    page.reload()
+    panel = page.get_by_test_id("run-panel")
+    expect(panel).to_contain_text("Error now", timeout=15_000)
+    expect(panel).not_to_contain_text("kNN")
+    for route in held:
+        route.fulfill(status=503, json={"code": "unavailable", "detail": "The server is busy."})
+    page.unroute("**/training/models*")
+    expect(panel).to_contain_text("kNN", timeout=15_000)
+
+
 def test_how_far_the_page_is_behind_comes_and_goes_beside_what_stays(open_page: Callable[..., Page], served: Served) -> None:
     job_id, claim = draw_run(served, 1)
     page = open_page(f"/training?tab=metrics&runs={job_id}", width=768, studio=served)

@@ -1,4 +1,4 @@
-import { useSyncExternalStore } from 'react'
+import { useEffect, useState, useSyncExternalStore } from 'react'
 
 /** One clock for every relative time on the page, instead of a timer in each of them. */
 const listeners = new Set<() => void>()
@@ -25,4 +25,15 @@ function subscribe(listener: () => void): () => void {
 export function useNow(stepS = 1): number {
   const read = () => Math.floor(now / (stepS * 1000)) * stepS * 1000
   return useSyncExternalStore(subscribe, read, read)
+}
+
+/** Whether a wait has lasted for `afterMs`; without a wait there is no timer. */
+export function useIsLate(afterMs: number, isWaiting = true): boolean {
+  const [isLate, setLate] = useState(false)
+  useEffect(() => {
+    if (!isWaiting) return
+    const timer = setTimeout(() => setLate(true), afterMs)
+    return () => clearTimeout(timer)
+  }, [afterMs, isWaiting])
+  return isLate
 }

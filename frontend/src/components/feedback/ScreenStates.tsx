@@ -1,6 +1,7 @@
 import { CloudOff, RotateCw } from 'lucide-react'
-import { type ReactNode, useEffect, useState } from 'react'
+import type { ReactNode } from 'react'
 import { Button } from '@/components/ui/button'
+import { useIsLate } from '@/lib/clock'
 import { CopyButton } from './CopyButton'
 
 interface EmptyStateProps {
@@ -57,11 +58,7 @@ export function FailedState({ title, message, onRetry }: FailedStateProps) {
 
 /** After three seconds a skeleton alone is no answer: say what is slow. */
 export function SlowNote({ what }: { what: string }) {
-  const [isSlow, setSlow] = useState(false)
-  useEffect(() => {
-    const timer = setTimeout(() => setSlow(true), 3000)
-    return () => clearTimeout(timer)
-  }, [])
+  const isSlow = useIsLate(3000)
   return (
     <p role="status" className="h-5 text-center text-sm text-muted">
       {isSlow ? `Still waiting for ${what}.` : ''}

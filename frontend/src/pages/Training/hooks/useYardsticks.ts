@@ -1,5 +1,5 @@
-import { useEffect, useState } from 'react'
 import type { Baseline, PhysicalLimit, TrainedModel } from '@/api/types'
+import { useIsLate } from '@/lib/clock'
 import { jobsById } from '@/stores/jobIndex'
 import { type TrainingState, useTrainingStore } from '@/stores/trainingStore'
 import type { TrainingJob } from '../types'
@@ -21,11 +21,7 @@ const NO_BASELINES: readonly Baseline[] = []
 export function useYardsticks(job: TrainingJob | undefined): Yardsticks {
   const judge = useTrainingStore((state) => job && findJudge(state, job))
   const isLoading = useTrainingStore((state) => state.modelsState === 'idle' || state.modelsState === 'loading')
-  const [isLate, setLate] = useState(false)
-  useEffect(() => {
-    const timer = setTimeout(() => setLate(true), PATIENCE_MS)
-    return () => clearTimeout(timer)
-  }, [])
+  const isLate = useIsLate(PATIENCE_MS, isLoading)
   const dataset = useCatalogueStore((state) => state.datasets.find((one) => one.id === job?.dataset_id))
   return {
     baselines: judge?.baselines ?? NO_BASELINES,

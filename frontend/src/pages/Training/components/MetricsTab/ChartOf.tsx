@@ -81,7 +81,7 @@ export function ChartOf(props: ChartOfProps) {
         isMeasured
           ? 'Nothing in this window.'
           : hasRows
-            ? view.runs.some((run) => typeof run.partial === 'string')
+            ? view.runs.some((run) => run.partial != null)
               ? 'Not loaded yet.'
               : 'Not measured in this run.'
             : 'The first point comes with the end of the first epoch.'
